@@ -13,6 +13,7 @@ copy_sources() {
     export CARGO_TARGET_DIR="$work/build"
     total=0
     survivors=
+    command -v patch >/dev/null || { echo "patch(1) plants the mistakes: install it, then run this again"; exit 1; }
     rm -rf "$work/tree"
     mkdir -p "$work/tree"
     # As new as now (-m): a source that was changed while an earlier run was building is older than what that built.
@@ -24,7 +25,7 @@ plant() {
     patch=$root/sim/mutants/$1.patch
     [ -f "$patch" ] || patch=$root/model/mutants/$1.patch
     total=$((total + 1))
-    if ! patch -s -p1 --no-backup-if-mismatch <"$patch" >"$work/log" 2>&1; then
+    if ! patch -s -p1 --fuzz=0 --no-backup-if-mismatch <"$patch" >"$work/log" 2>&1; then
         echo "$1: the patch does not apply any more"
         cat "$work/log"
         exit 1

@@ -67,7 +67,12 @@ fi
 if have rustup; then
     echo "setup: installing Rust $wanted or later with rustup"
     rustup toolchain install stable --profile minimal --component rustfmt --component clippy --no-self-update
-    rustup default stable
+    # A default that somebody has chosen stays what it is elsewhere.
+    if rustup default >/dev/null 2>&1; then
+        rustup override set stable
+    else
+        rustup default stable
+    fi
 fi
 rust_is_there || fail "Rust $wanted or later is needed. Get it with
   curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y

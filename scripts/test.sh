@@ -5,7 +5,10 @@ cd "$(dirname "$0")/.."
 . scripts/rust.sh
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+# What the tests say that they could not do on this machine: the harness hides what a test prints that passes.
+export SKIPPED
+SKIPPED=$(mktemp)
+trap 'rm -f "$log" "$SKIPPED"' EXIT
 
 status=0
 # One failing test binary must not hide the others' results.
@@ -22,4 +25,8 @@ awk '
     }
     END { printf "\n%d tests passed, %d failed, %d ignored\n", passed, failed, ignored }
 ' "$log"
+if [ -s "$SKIPPED" ]; then
+    echo 'Not tried on this machine:'
+    sort -u "$SKIPPED"
+fi
 exit "$status"

@@ -11,9 +11,8 @@ use std::path::Path;
 /// (asm-generic/errno-base.h).
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
-/// Most architectures give these two these numbers (asm-generic/errno.h). On the others, the operator is told
-/// less.
-const ENAMETOOLONG: i32 = 36;
+/// Nor for this one. Most architectures give it this number (asm-generic/errno.h); on the others, the
+/// operator is told less.
 const ELOOP: i32 = 40;
 
 /// What to do about a store that its node cannot use any more.
@@ -33,8 +32,8 @@ pub fn about_limit(error: &io::Error) -> Option<&'static str> {
         (io::ErrorKind::FileTooLarge, _) => {
             Some("raise the limit on the size of files (ulimit -f, systemd's LimitFSIZE)")
         }
-        // For a process or a thread: nothing else that this program asks for fails this way. For a thread,
-        // also if there is no memory for its stack.
+        // For a process or a thread: nothing else that this program asks for fails this way. A thread may
+        // also lack memory for its stack.
         (io::ErrorKind::WouldBlock, _) => Some(
             "raise the limit of processes and threads (ulimit -u, systemd's TasksMax), or that of memory \
              (ulimit -v and -d)",
@@ -46,10 +45,10 @@ pub fn about_limit(error: &io::Error) -> Option<&'static str> {
 /// What to do about a path that the system does not accept.
 #[must_use]
 pub fn about_path(error: &io::Error) -> Option<&'static str> {
-    match error.raw_os_error() {
-        Some(ENAMETOOLONG) => Some("give a shorter --path"),
-        Some(ELOOP) => Some("its links lead round in a circle: give another --path"),
-        Some(_) | None => None,
+    match (error.kind(), error.raw_os_error()) {
+        (io::ErrorKind::InvalidFilename, _) => Some("give a shorter --path"),
+        (_, Some(ELOOP)) => Some("its links lead round in a circle: give another --path"),
+        _ => None,
     }
 }
 

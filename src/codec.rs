@@ -5,6 +5,7 @@
 //! bytes encode to the same bytes again. It must never know of frames, files or checksums: the users of this
 //! module add those.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use byteorder::{BigEndian, ByteOrder};
@@ -229,36 +230,31 @@ impl<'a> Reader<'a> {
         Ok(Peer { id: self.node_id()?, incarnation: Incarnation(self.u128()?) })
     }
 
-    /// A byte that says whether a peer follows, and the peer.
+    /// A count.
     ///
     /// # Errors
-    /// As [`Reader::bool`] and [`Reader::peer`].
-    pub fn peer_option(&mut self) -> Result<Option<Peer>, DecodeError> {
-        if self.bool()? { Ok(Some(self.peer()?)) } else { Ok(None) }
+    /// [`DecodeError::ZeroCount`].
+    pub fn count(&mut self) -> Result<NonZeroU64, DecodeError> {
+        NonZeroU64::new(self.u64()?).ok_or(DecodeError::ZeroCount)
     }
 
-    /// A byte that says whether a node id follows, and the node id.
+    /// An ID, one of those that the cluster hands out.
     ///
     /// # Errors
-    /// As [`Reader::bool`] and [`Reader::node_id`].
-    pub fn node_id_option(&mut self) -> Result<Option<NodeId>, DecodeError> {
-        if self.bool()? { Ok(Some(self.node_id()?)) } else { Ok(None) }
+    /// [`DecodeError::ZeroId`].
+    pub fn id(&mut self) -> Result<u64, DecodeError> {
+        Ok(NonZeroU64::new(self.u64()?).ok_or(DecodeError::ZeroId)?.get())
     }
 
-    /// A byte that says whether an incarnation follows, and the incarnation.
+    /// A byte that says whether a value follows, and the value.
     ///
     /// # Errors
-    /// As [`Reader::bool`] and [`Reader::u128`].
-    pub fn incarnation_option(&mut self) -> Result<Option<Incarnation>, DecodeError> {
-        if self.bool()? { Ok(Some(Incarnation(self.u128()?))) } else { Ok(None) }
-    }
-
-    /// A byte that says whether a number follows, and the number.
-    ///
-    /// # Errors
-    /// As [`Reader::bool`] and [`Reader::u64`].
-    pub fn u64_option(&mut self) -> Result<Option<u64>, DecodeError> {
-        if self.bool()? { Ok(Some(self.u64()?)) } else { Ok(None) }
+    /// As [`Reader::bool`], and those of the value.
+    pub fn option<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Option<T>, DecodeError> {
+        if self.bool()? { read(self).map(Some) } else { Ok(None) }
     }
 
     /// A membership.
@@ -339,16 +335,14 @@ pub trait Writer {
     fn put_long_text(&mut self, value: &str, bytes_max: usize);
     /// A blob of at most [`STATE_BYTES_MAX`] bytes; the caller has checked that. Panics if it is longer.
     fn put_blob(&mut self, value: &[u8]);
+    /// A byte, 1 for true.
+    fn put_bool(&mut self, value: bool);
+    /// A node id.
+    fn put_node_id(&mut self, value: NodeId);
     /// A peer.
     fn put_peer(&mut self, value: Peer);
-    /// A peer that may be absent.
-    fn put_peer_option(&mut self, value: Option<Peer>);
-    /// A node id that may be absent.
-    fn put_node_id_option(&mut self, value: Option<NodeId>);
-    /// An incarnation that may be absent.
-    fn put_incarnation_option(&mut self, value: Option<Incarnation>);
-    /// A number that may be absent.
-    fn put_u64_option(&mut self, value: Option<u64>);
+    /// A value that may be absent, which `put` appends if it is there.
+    fn put_option<T>(&mut self, value: Option<T>, put: impl FnOnce(&mut Self, T));
     /// A membership of at most [`MEMBERS_MAX`] members, whose addresses satisfy [`is_address`]; the caller
     /// has checked that. Panics otherwise.
     fn put_membership(&mut self, value: &Membership);
@@ -401,36 +395,23 @@ impl Writer for Vec<u8> {
         put_short(self, value, STATE_BYTES_MAX);
     }
 
+    fn put_bool(&mut self, value: bool) {
+        self.put_u8(u8::from(value));
+    }
+
+    fn put_node_id(&mut self, value: NodeId) {
+        self.put_u64(value.get());
+    }
+
     fn put_peer(&mut self, value: Peer) {
-        self.put_u64(value.id.get());
+        self.put_node_id(value.id);
         self.put_u128(value.incarnation.0);
     }
 
-    fn put_peer_option(&mut self, value: Option<Peer>) {
-        self.put_u8(u8::from(value.is_some()));
-        if let Some(peer) = value {
-            self.put_peer(peer);
-        }
-    }
-
-    fn put_node_id_option(&mut self, value: Option<NodeId>) {
-        self.put_u8(u8::from(value.is_some()));
-        if let Some(id) = value {
-            self.put_u64(id.get());
-        }
-    }
-
-    fn put_incarnation_option(&mut self, value: Option<Incarnation>) {
-        self.put_u8(u8::from(value.is_some()));
-        if let Some(incarnation) = value {
-            self.put_u128(incarnation.0);
-        }
-    }
-
-    fn put_u64_option(&mut self, value: Option<u64>) {
-        self.put_u8(u8::from(value.is_some()));
+    fn put_option<T>(&mut self, value: Option<T>, put: impl FnOnce(&mut Self, T)) {
+        self.put_bool(value.is_some());
         if let Some(value) = value {
-            self.put_u64(value);
+            put(self, value);
         }
     }
 
@@ -440,7 +421,7 @@ impl Writer for Vec<u8> {
         self.put_u16(u16::try_from(count).expect("MEMBERS_MAX fits 16 bits"));
         for (peer, member) in value.peers() {
             self.put_peer(peer);
-            self.put_u8(u8::from(member.suffrage == Suffrage::Voter));
+            self.put_bool(member.suffrage == Suffrage::Voter);
             self.put_address(&member.peer_address);
             self.put_address(&member.client_address);
         }
@@ -583,21 +564,16 @@ mod tests {
     #[test]
     fn an_absent_and_a_present_option_come_back_as_they_were() {
         let peer = Peer { id: NodeId::new(9).unwrap(), incarnation: Incarnation(10) };
-        let present = (Some(peer), NodeId::new(7), Some(Incarnation(8)), Some(11));
-        for (peer, id, incarnation, number) in [(None, None, None, None), present] {
+        for (peer, number) in [(None, None), (Some(peer), Some(11))] {
             let mut bytes = Vec::new();
-            bytes.put_peer_option(peer);
-            bytes.put_node_id_option(id);
-            bytes.put_incarnation_option(incarnation);
-            bytes.put_u64_option(number);
+            bytes.put_option(peer, Writer::put_peer);
+            bytes.put_option(number, Writer::put_u64);
             let mut reader = Reader::new(&bytes);
-            assert_eq!(reader.peer_option(), Ok(peer));
-            assert_eq!(reader.node_id_option(), Ok(id));
-            assert_eq!(reader.incarnation_option(), Ok(incarnation));
-            assert_eq!(reader.u64_option(), Ok(number));
+            assert_eq!(reader.option(Reader::peer), Ok(peer));
+            assert_eq!(reader.option(Reader::u64), Ok(number));
             assert_eq!(reader.finish(), Ok(()));
         }
-        assert_eq!(Reader::new(&[2]).node_id_option(), Err(DecodeError::UnknownKind(2)));
+        assert_eq!(Reader::new(&[2]).option(Reader::node_id), Err(DecodeError::UnknownKind(2)));
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //! 5  main, cli, commands      what a person types
 //!    logging                  the log
 //! 4  server                   the event loop: the only place where sockets, timers and the node meet
-//! 3  http | peer | storage | log_writer
-//!                             four ways out of the process; none knows the others, none knows the server
+//! 3  http | peer | storage | log_writer | procfs
+//!                             five ways out of the process; none knows the others, none knows the server
 //! 2  node, codec, identity, settings, redirect_status, address, histogram, advice
 //!                             pure: Raft and the counter; the encoding of their values; a node's identity,
 //!                             settings and addresses; what the operator is told to do
@@ -26,6 +26,7 @@ pub mod log_writer;
 pub mod logging;
 pub mod node;
 pub mod peer;
+pub mod procfs;
 pub mod redirect_status;
 pub mod server;
 pub mod settings;

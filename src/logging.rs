@@ -108,7 +108,9 @@ impl Logging {
     /// Waits briefly for lines that are not written yet: the process is about to end, and must not be kept
     /// from that.
     pub fn end(self) {
-        log::logger().flush();
+        if let Some(writer) = self.writer {
+            writer.drain(DRAIN_TIME_MAX);
+        }
     }
 }
 

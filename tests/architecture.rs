@@ -32,6 +32,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("peer", 3),
     ("storage", 3),
     ("log_writer", 3),
+    ("procfs", 3),
     ("node", 2),
     ("codec", 2),
     ("identity", 2),

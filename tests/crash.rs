@@ -6,7 +6,7 @@ mod harness;
 use std::thread;
 use std::time::Duration;
 
-use harness::cluster::{self, Cluster};
+use harness::cluster::{self, AwaitLeader, Cluster, STEADY};
 use harness::directory::Directory;
 use harness::http::Client;
 use harness::load::Load;
@@ -90,20 +90,26 @@ fn without_a_window_all_nodes_are_killed_at_once_and_come_back() {
 
 #[test]
 fn a_leader_that_stands_still_for_seconds_does_not_go_on_where_it_stopped() {
-    leader_stands_still(&[]);
+    leader_stands_still(&[], Cluster::leader);
 }
 
 #[test]
 fn with_forward_a_leader_that_stands_still_for_seconds_does_not_go_on_where_it_stopped() {
-    leader_stands_still(&["--forward"]);
+    leader_stands_still(&["--forward"], Cluster::leader);
 }
 
-fn leader_stands_still(flags: &[&str]) {
+/// Its lease has ended while it stood still, and its clock went on.
+#[test]
+fn with_a_lease_a_leader_that_stands_still_for_seconds_does_not_go_on_where_it_stopped() {
+    leader_stands_still(&["--lease"], Cluster::lease_holder);
+}
+
+fn leader_stands_still(flags: &[&str], leader: AwaitLeader) {
     let mut cluster = Cluster::with_flags(3, flags);
     let load = Load::on(cluster.client_addresses());
     for _ in 0..2 {
         load.await_more(SOME);
-        let leader = cluster.leader();
+        let leader = leader(&cluster);
         cluster.node(leader).pause();
         // Another node leads, while the paused one has requests in its sockets.
         load.await_more(SOME);
@@ -234,13 +240,13 @@ fn a_node_that_is_killed_while_it_starts_can_be_started_again_at_once() {
 
 #[test]
 fn a_node_that_was_down_while_the_log_was_compacted_catches_up() {
-    let mut cluster = Cluster::with_flags(3, &["--window", "0"]);
+    let mut cluster = Cluster::with_flags(3, &[&STEADY[..], &["--window", "0"]].concat());
     let behind = cluster.follower();
     cluster.node(behind).kill();
     let load = Load::on(cluster.client_addresses());
     let leader = cluster.leader();
     // Each batch is an entry of the log, and the log is compacted after some thousands.
-    cluster.node(leader).await_status("thousands of entries", |status| status.commit_index > 9_000);
+    cluster.node(leader).await_committed(9_000);
     cluster.node(behind).restart();
     let there = cluster.node(leader).status().unwrap().commit_index;
     cluster.node(behind).await_status("it has caught up", |status| status.applied_index >= there);

@@ -27,7 +27,7 @@ fn what_only_a_store_knows_is_said_before_it_is_dropped_and_it_stays_if_that_can
         let ended = command::ticketd(&["drop", "--path", &node.path()]).stdout(stdout).output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert_eq!(ended.status.code(), Some(1), "{said}");
-        for words in ["cannot write to standard output", "nothing has changed", "give the command again"] {
+        for words in ["cannot write to standard output", "nothing has changed", "run the command again"] {
             assert!(said.contains(words), "'{words}' is missing: {said}");
         }
         assert_eq!(contents(node.store()), store);

@@ -318,7 +318,7 @@ fn thousands_of_requests_in_one_piece_that_need_no_quorum_are_answered_over_many
     assert!(grown >= requests / in_one_turn, "{requests} answers to one client in {grown} turns");
 }
 
-/// From now on, this node may have so many open files.
+/// From now on, this node may have this many open files.
 fn limit_open_files(node: &Node, count: u64) {
     let pid = i32::try_from(node.pid()).ok().and_then(Pid::from_raw);
     let limit = Rlimit { current: Some(count), maximum: Some(count) };
@@ -446,7 +446,7 @@ fn requests_that_find_no_room_are_refused_each_in_its_turn() {
     let followers = cluster.others(leader);
     let address = cluster.node(leader).client_address.clone();
     followers.iter().for_each(|id| cluster.node(*id).pause());
-    // So many requests from each client that there is room for a part of one client's requests.
+    // This many requests from each client that there is room for a part of one client's requests.
     let (two, one) = (50, 50);
     let connect = |_| Client::connect(&address, wait::DEADLINE).expect("it listens");
     let mut clients: Vec<Client> = (0..65_536 / (two + one) + 8).map(connect).collect();

@@ -3,7 +3,7 @@
 
 mod harness;
 
-use harness::cluster::{Cluster, take};
+use harness::cluster::{AwaitLeader, Cluster, take};
 use harness::http;
 use harness::load::Load;
 use harness::wait;
@@ -19,25 +19,15 @@ fn messages_sent(address: &str) -> u64 {
     http::metric(address, "ticketd_peer_sent_frames_total").expect("a node that is awake answers")
 }
 
-fn await_lease(cluster: &mut Cluster) -> String {
-    let leader = cluster.leader();
-    let node = cluster.node(leader);
-    node.await_status("the leader holds a lease", |status| status.holds_lease);
-    node.client_address.clone()
-}
-
 #[test]
 fn a_leader_with_a_lease_answers_without_asking_and_one_without_asks_for_each_request() {
     let requests = 2_000;
     let mut sent = Vec::new();
-    for flags in [&LEASE[..], &LEASE[1..]] {
+    let kinds: [(_, AwaitLeader); 2] = [(&LEASE[..], Cluster::lease_holder), (&LEASE[1..], Cluster::leader)];
+    for (flags, leader) in kinds {
         let mut cluster = Cluster::with_flags(3, flags);
-        let address = if flags[0] == "--lease" {
-            await_lease(&mut cluster)
-        } else {
-            let leader = cluster.leader();
-            cluster.node(leader).client_address.clone()
-        };
+        let leader = leader(&cluster);
+        let address = cluster.node(leader).client_address.clone();
         let mut client =
             http::Client::connect(&address, wait::DEADLINE).expect("a node that is awake accepts");
         let before = messages_sent(&address);
@@ -58,9 +48,8 @@ fn leaders_with_leases_die_stop_and_hand_over_and_no_id_repeats_or_comes_late() 
     let mut cluster = Cluster::with_flags(3, &LEASE);
     let load = Load::on(cluster.client_addresses());
     for round in 0..3 {
-        await_lease(&mut cluster);
         load.await_more(SOME);
-        let leader = cluster.leader();
+        let leader = cluster.lease_holder();
         match round {
             0 => cluster.node(leader).kill(),
             1 => cluster.node(leader).stop(),
@@ -80,7 +69,7 @@ fn leaders_with_leases_die_stop_and_hand_over_and_no_id_repeats_or_comes_late() 
 #[test]
 fn leases_are_switched_off_one_node_after_the_other_while_all_goes_on() {
     let mut cluster = Cluster::with_flags(3, &LEASE);
-    await_lease(&mut cluster);
+    cluster.lease_holder();
     for id in 1..=3 {
         cluster.node(id).stop();
         cluster.node(id).restart_with(&["--lease=off"]);

@@ -45,7 +45,7 @@ fn a_leave_that_comes_too_late_spares_the_node_that_took_the_place() {
 /// As where the node runs in a container: from here, another node answers at the address at which it listens.
 #[test]
 fn a_command_is_not_carried_out_by_another_node_that_answers_in_the_place_of_the_one_that_is_meant() {
-    let mut cluster = Cluster::of(3);
+    let mut cluster = Cluster::steady(3);
     let (leader, meant) = (cluster.leader(), cluster.follower());
     let (own, other) = (cluster.node(meant).peer_address.clone(), cluster.node(leader).peer_address.clone());
     let lock = cluster.node(meant).store().join("lock");

@@ -91,7 +91,7 @@ fn a_filter_that_makes_no_sense_is_ignored_in_a_line_of_the_log_and_harms_nobody
 }
 
 #[test]
-fn a_leader_whose_log_nobody_reads_any_more_goes_on_and_hands_over() {
+fn a_leader_whose_log_nobody_reads_any_more_goes_on_and_stops_in_order() {
     let mut pipe = Pipe::new();
     let (mut cluster, leader) = cluster_led_into(&pipe, &STEADY);
     pipe.read_until("leads in term");

@@ -175,6 +175,7 @@ fn a_removed_member_that_waits_for_its_clients_does_not_say_that_it_misses_a_lea
     let (leader, removed) = (cluster.leader(), cluster.follower());
     let client = TcpStream::connect(&cluster.node(removed).client_address);
     let mut client = client.expect("the node listens");
+    client.set_read_timeout(Some(wait::DEADLINE)).expect("it is not 0");
     client.write_all(b"GET / HTTP/1.1\r\n").expect("the node reads it");
     cluster.node(leader).command(&["leave", "--id", &removed.to_string()]).succeeded();
     let node = cluster.node(removed);

@@ -187,7 +187,7 @@ fn check_with_promtool(page: &str) {
 
 #[test]
 fn the_numbers_are_those_of_what_was_done() {
-    let mut cluster = Cluster::of(3);
+    let mut cluster = Cluster::steady(3);
     let (leader, follower) = (cluster.leader(), cluster.follower());
     let address = cluster.node(leader).client_address.clone();
     let before = Metrics::of(&address);

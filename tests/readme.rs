@@ -1,5 +1,6 @@
-//! Documents against the words of the program: the table of flags in `README.rst` against the help, with the
-//! same flags, short names, values and defaults; and `docs/operations.rst` against the log.
+//! Documents against the program: the table of flags in `README.rst` against the help, with the same flags,
+//! short names, values and defaults; `docs/operations.rst` against the log; and the files and folders that
+//! any of them names against the tree.
 
 mod harness;
 
@@ -158,4 +159,51 @@ fn every_line_of_the_log_that_needs_attention_is_explained() {
     for line in lines.iter().filter(|line| !line.contains(UNEXPLAINED)) {
         assert!(explained.contains(line.as_str()), "docs/operations.rst, What the log says: {line}");
     }
+}
+
+/// Every file and folder of the program, relative to its root; not what was built or measured.
+fn tree() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut found, mut waiting) = (Vec::new(), vec![root.to_owned()]);
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(directory).expect("the program can be read") {
+            let path = entry.expect("it can be listed").path();
+            let name = path.file_name().unwrap_or_default();
+            if path.is_dir() && name != "target" && name != ".git" {
+                waiting.push(path.clone());
+            }
+            found.push(path.strip_prefix(root).expect("it is below").to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn every_source_and_folder_that_a_document_names_is_there() {
+    let tree = tree();
+    let is_document = |path: &&PathBuf| {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        path.extension().is_some_and(|end| end == "rst")
+            && !path.ends_with("CHANGELOG.rst")
+            && (parent == Path::new("") || parent == Path::new("docs"))
+    };
+    let (mut named, mut missing) = (0, Vec::new());
+    for document in tree.iter().filter(is_document) {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(document)).unwrap();
+        // What is between double backquotes: every second piece.
+        for literal in text.split("``").skip(1).step_by(2) {
+            let is_source = [".rs", ".py", ".c", ".sh"].iter().any(|end| literal.ends_with(end));
+            let is_folder =
+                literal.ends_with('/') && !literal.starts_with(['/', '.']) && !literal.contains(':');
+            let is_one = !literal.contains([' ', '*', '{', '<', '$']);
+            if is_one && (is_source || is_folder) && !literal.contains("target/") {
+                named += 1;
+                if !tree.iter().any(|path| path.ends_with(literal.trim_end_matches('/'))) {
+                    missing.push(format!("{}: {literal}", document.display()));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+    assert!(named > 100, "only {named} names were found");
 }

@@ -106,7 +106,7 @@ fn port_zero_means_free_ports_that_the_log_names_and_a_restart_keeps() {
         node.log().contains("listening peers=") || node.log().contains(" is in use: ")
     });
     if node.log().contains(" is in use: ") {
-        eprintln!("skipped in part: somebody took the port of a node that was down");
+        eprintln!("left out in part: somebody took the port of a node that was down");
         return;
     }
     node.await_listening();
@@ -235,12 +235,22 @@ fn asking_to_join(directory: &Directory) -> (Node, TcpStream) {
     let between = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let address = between.local_addr().expect("it is bound").to_string();
     let two = Node::spawn(directory, 2, &["join", &address], &[]);
-    (two, between.accept().expect("the node connects").0)
+    (two, accept(&between))
+}
+
+/// The next connection to this listener.
+fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).expect("any socket can be");
+    let (stream, _) = wait::until("the node connects", || listener.accept().ok());
+    stream.set_nonblocking(false).expect("any socket can be");
+    stream.set_read_timeout(Some(wait::DEADLINE)).expect("it is not 0");
+    stream
 }
 
 /// What the member at this address answers to a request.
 fn answer_to(request: &[u8], address: &str) -> Vec<u8> {
     let mut member = TcpStream::connect(address).expect("the member listens");
+    member.set_read_timeout(Some(wait::DEADLINE)).expect("it is not 0");
     member.write_all(request).expect("the member reads");
     read_frame(&mut member).expect("the member answers")
 }
@@ -392,7 +402,7 @@ fn a_join_with_force_that_may_have_been_heard_is_given_again_without_it() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let mut two = Node::spawn(&directory, 2, &["join", &address], &["--force"]);
-    let (mut stream, _) = silent.accept().unwrap();
+    let mut stream = accept(&silent);
     read_frame(&mut stream).unwrap();
     two.signal(rustix::process::Signal::TERM);
     two.end().refused_in_the_end(&["; the cluster may yet take the node in", "again without --force"]);

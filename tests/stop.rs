@@ -293,11 +293,10 @@ fn the_pid_file_is_there_while_the_node_listens_and_names_it() {
     assert_eq!(fs::read_to_string(&file).unwrap().trim().parse(), Ok(node.pid()));
 }
 
-#[test]
-fn whoever_has_asked_before_a_node_is_stopped_is_answered() {
-    let directory = Directory::new();
-    let mut node = Node::start(&directory, 1, &[]);
-    wait::until("an ID", || cluster::take(&node.client_address));
+/// The answers to clients whose requests are in the sockets of a node, which gives out IDs, when it is told
+/// to stop.
+#[track_caller]
+fn answers_to_whoever_has_asked(node: &mut Node) -> Vec<Response> {
     let address = node.client_address.clone();
     let connect = |_| Client::connect(&address, wait::DEADLINE).expect("it listens");
     // More than are read in one turn.
@@ -313,12 +312,38 @@ fn whoever_has_asked_before_a_node_is_stopped_is_answered() {
     }
     node.signal(Signal::TERM);
     node.resume();
-    for (number, client) in clients.iter_mut().enumerate() {
-        let answer = client.receive().unwrap_or_else(|error| panic!("no answer to client {number}: {error}"));
-        assert_eq!(answer.status, 200, "client {number}: {answer:?}");
-    }
+    let answer = |(number, client): (usize, &mut Client)| {
+        client.receive().unwrap_or_else(|error| panic!("no answer to client {number}: {error}"))
+    };
+    let answers = clients.iter_mut().enumerate().map(answer).collect();
     drop(clients);
     assert_eq!(node.await_end().code(), Some(0));
+    answers
+}
+
+#[test]
+fn whoever_has_asked_before_a_node_is_stopped_is_answered() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    wait::until("an ID", || cluster::take(&node.client_address));
+    for answer in answers_to_whoever_has_asked(&mut node) {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}
+
+#[test]
+fn whoever_has_asked_before_a_leader_is_stopped_is_answered_or_sent_to_the_next() {
+    let mut cluster = Cluster::steady(3);
+    cluster.take();
+    let leader = cluster.leader();
+    let answers = answers_to_whoever_has_asked(cluster.node(leader));
+    let next = cluster.leader();
+    expect_hand_over(cluster.node(leader));
+    let next = format!("http://{}/", cluster.node(next).client_address);
+    for answer in answers {
+        let sent_on = answer.status == 301 && answer.field("location") == Some(&next);
+        assert!(answer.status == 200 || sent_on, "{answer:?}");
+    }
 }
 
 /// How long after a signal a client can be sure that its first request is in time: half of the grace period.

@@ -3,13 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "everything here is a test or helps one")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use raft_core::{
     Entry, HardState, Incarnation, LogIndex, Member, Membership, NodeId, Payload, Peer, Snapshot, Suffrage,
@@ -24,6 +26,9 @@ use ticketd::storage::{
 
 /// The environment variable with the store's path for a child process.
 const CHILD_PATH: &str = "TICKETD_TEST_STORE";
+
+/// The limit for anything that a child process is to do. Only a failure takes this long.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 #[test]
 fn what_was_reported_durable_is_there_after_the_process_was_killed() {
@@ -87,7 +92,7 @@ fn a_write_that_the_system_refuses_is_the_last_and_what_was_before_it_is_there()
 fn a_write_is_refused(child: &str) {
     let dir = TestDir::new();
     drop(new_store(dir.path()));
-    let mut child = ChildProcess::start(child, dir.path());
+    let child = ChildProcess::start(child, dir.path());
     let lines = child.rest();
     child.wait();
     let durable = greatest_number(&lines, "durable").unwrap();
@@ -146,7 +151,7 @@ fn write_until_refused(limit: u64, entries: u64) {
 fn a_process_that_gets_no_more_descriptors_goes_on_writing() {
     let dir = TestDir::new();
     drop(new_store(dir.path()));
-    let mut child = ChildProcess::start("child_writes_without_a_free_descriptor", dir.path());
+    let child = ChildProcess::start("child_writes_without_a_free_descriptor", dir.path());
     assert!(child.next_number("checkpoints") > 0);
     child.wait();
     verify(dir.path()).unwrap();
@@ -173,7 +178,7 @@ fn child_writes_without_a_free_descriptor() {
 fn a_size_that_the_system_does_not_map_is_refused_and_never_recorded() {
     let dir = TestDir::new();
     drop(new_store(dir.path()));
-    let mut child = ChildProcess::start("child_grows_beyond_its_address_space", dir.path());
+    let child = ChildProcess::start("child_grows_beyond_its_address_space", dir.path());
     let lines = child.rest();
     child.wait();
     assert!(lines.iter().any(|line| line.contains("refused") && line.contains("smaller --db_size")));
@@ -350,7 +355,8 @@ fn child_path() -> PathBuf {
 /// This test program again, running one of its ignored tests.
 struct ChildProcess {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    /// What it prints. A thread reads it, since a read cannot be given a deadline.
+    lines: Receiver<String>,
 }
 
 impl ChildProcess {
@@ -362,19 +368,33 @@ impl ChildProcess {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || stdout.lines().map(Result::unwrap).try_for_each(|line| sender.send(line)));
         ChildProcess { child, lines }
     }
 
     /// The number that follows this word in one of the next lines.
-    fn next_number(&mut self, word: &str) -> u64 {
-        let found = self.lines.find_map(|line| Some(after(&line.unwrap(), word)?.parse().unwrap()));
+    fn next_number(&self, word: &str) -> u64 {
+        let found = self.printed().find_map(|line| Some(after(&line, word)?.parse().unwrap()));
         found.unwrap_or_else(|| panic!("the child ended before it said {word:?}"))
     }
 
+    /// Its next lines, up to the last.
+    fn printed(&self) -> impl Iterator<Item = String> {
+        let deadline = Instant::now() + DEADLINE;
+        std::iter::from_fn(move || {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => Some(line),
+                Err(RecvTimeoutError::Disconnected) => None,
+                Err(RecvTimeoutError::Timeout) => panic!("the child prints on after {DEADLINE:?}"),
+            }
+        })
+    }
+
     /// Everything that it still prints before it ends.
-    fn rest(&mut self) -> Vec<String> {
-        self.lines.by_ref().map(Result::unwrap).collect()
+    fn rest(&self) -> Vec<String> {
+        self.printed().collect()
     }
 
     fn kill(&mut self) {
@@ -383,6 +403,7 @@ impl ChildProcess {
     }
 
     fn wait(mut self) {
+        self.rest();
         assert!(self.child.wait().unwrap().success());
     }
 }

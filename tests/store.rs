@@ -97,7 +97,6 @@ fn a_dropped_store_is_gone() {
     node.command(&[]).refused(&["no store"]);
 }
 
-/// Otherwise nobody could say it any more once the store is gone, however the command ends.
 #[test]
 fn a_drop_leaves_files_alone_that_are_not_its_own() {
     let directory = Directory::new();
@@ -342,7 +341,7 @@ fn the_store_stays_far_below_its_size_however_long_the_node_serves() {
     let node = Node::start(&directory, 1, &["--window", "0", "--db_size", "16"]);
     let load = harness::load::Load::on(vec![node.client_address.clone()]);
     // Each batch is an entry of the log: without compaction they would fill the store.
-    node.await_status("thousands of entries", |status| status.commit_index > 10_000);
+    node.await_committed(10_000);
     load.await_more(100);
     load.finish().check();
     let status = node.status().unwrap();

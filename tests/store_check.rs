@@ -199,7 +199,7 @@ fn a_join_that_is_stopped_with_the_process_that_checks_its_store_can_be_given_ag
     two = Node::spawn(&directory, 2, &["join", &one.peer_address], &[]);
     stop_while_the_store_is_checked(&two, Signal::TERM);
     assert_eq!(two.await_end().code(), Some(1));
-    assert!(two.log().contains("give the same command again"), "{}", two.log());
+    assert!(two.log().contains("run the same command again"), "{}", two.log());
     let_checks_go_on(two.store());
     let two = Node::join(&directory, 2, &[&one.peer_address], &[]);
     two.await_status("both vote", |status| status.voters() == [1, 2]);

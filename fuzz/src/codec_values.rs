@@ -25,14 +25,14 @@ fn copy(which: u8, reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), Dec
         0 => out.put_entry(&reader.entry()?),
         1 => out.put_snapshot(&reader.snapshot()?),
         2 => out.put_membership(&reader.membership()?),
-        3 => out.put_peer_option(reader.peer_option()?),
+        3 => out.put_option(reader.option(Reader::peer)?, Writer::put_peer),
         4 => out.put_address(reader.address()?),
         5 => out.put_text(reader.text()?),
         6 => out.put_blob(&reader.blob()?),
         7 => out.put_long_text(reader.long_text(LONG_TEXT_BYTES_MAX)?, LONG_TEXT_BYTES_MAX),
         _ => {
-            out.put_node_id_option(reader.node_id_option()?);
-            out.put_incarnation_option(reader.incarnation_option()?);
+            out.put_option(reader.option(Reader::node_id)?, Writer::put_node_id);
+            out.put_option(reader.option(Reader::u128)?, Writer::put_u128);
         }
     }
     Ok(())

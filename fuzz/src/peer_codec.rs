@@ -51,7 +51,7 @@ fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Frame>, Option
                 Ok(Some(frame)) => {
                     frames.push(frame);
                     // As on a link: large frames are accepted only after the first.
-                    decoder.accept_large();
+                    decoder.accept_large_frames();
                 }
                 Ok(None) => break,
                 Err(error) => return (frames, Some(error)),

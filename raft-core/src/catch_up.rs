@@ -17,8 +17,8 @@ pub(crate) struct CatchUp {
     pub(crate) goal: LogIndex,
     /// Where the log ended when it began.
     pub(crate) last_index: LogIndex,
-    /// Where the log ended when the round before it began: who does not have that by now lags by more than an
-    /// election timeout.
+    /// Where the log ended when the round before it began: a learner that does not have that by now lags by
+    /// more than an election timeout.
     pub(crate) previous_last_index: LogIndex,
     /// When it began. The next one begins an election timeout later.
     pub(crate) began_at: Micros,

@@ -58,10 +58,10 @@ pub enum Input {
     /// with [`Output::RoleChanged`] or [`Output::TransferAborted`]. The latter comes at once if this node
     /// does not lead or no voter can take over, otherwise with the first heartbeat after an election timeout.
     ///
-    /// While a transfer is under way ([`Raft::transfer_target`](crate::Raft::transfer_target)), this is no
-    /// one: if it names a voter that can take over, or none, it gives the first another election timeout, and
-    /// that target; if it names any other node, it has no effect. A leader accepts no proposals meanwhile, so
-    /// a driver that keeps asking stops the cluster.
+    /// While a transfer is under way ([`Raft::transfer_target`](crate::Raft::transfer_target)), this begins
+    /// no second one: if it names a voter that can take over, or none, it gives the first another election
+    /// timeout, and that target; if it names any other node, it has no effect. A leader accepts no proposals
+    /// meanwhile, so a driver that keeps asking stops the cluster.
     TransferLeadership {
         /// The voter that is to lead; `None` for the one that is most up to date, or for the present target.
         to: Option<NodeId>,

@@ -100,9 +100,11 @@ impl Raft {
     }
 
     /// Receiver: campaigns as soon as a majority has granted it pre-votes, which voters do although they hear
-    /// the leader, and its own disk has shown that it answers: it writes the term and the vote once more. For
-    /// from then on it is lost to the leader, which may need it for a majority, and if it did not win, nobody
-    /// would lead: it may not reach those whom the leader reaches, or need the leader, whose disk may hang.
+    /// the leader, and its own disk has shown that it answers: it writes the term and the vote once more.
+    ///
+    /// It makes sure of both because a campaign takes it away from the leader, which may need it for a
+    /// majority. If it then did not win, nobody would lead: it may not reach those whom the leader reaches,
+    /// or it may need the vote of the leader, whose disk may hang.
     pub(crate) fn on_timeout_now(&mut self, from: Peer, _: TimeoutNow) {
         if let RoleState::PreCandidate(_) = &self.role {
             self.become_follower(self.hard_state.current_term);

@@ -180,9 +180,7 @@ impl Log {
     pub(crate) fn truncate_from(&mut self, index: LogIndex) {
         let base = self.base().0;
         assert!(index > base, "truncation at {index}, which the snapshot at {base} covers");
-        while self.entries.back().is_some_and(|e| e.index >= index) {
-            self.entries.pop_back();
-        }
+        while self.entries.pop_back_if(|entry| entry.index >= index).is_some() {}
         self.memberships.retain(|(at, _)| *at < index);
     }
 
@@ -197,9 +195,7 @@ impl Log {
             membership: Arc::clone(&self.memberships[0].1),
             state,
         });
-        while self.entries.front().is_some_and(|e| e.index <= through) {
-            self.entries.pop_front();
-        }
+        while self.entries.pop_front_if(|entry| entry.index <= through).is_some() {}
         self.snapshot = Some(Arc::clone(&snapshot));
         snapshot
     }

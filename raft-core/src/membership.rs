@@ -129,6 +129,12 @@ impl Membership {
         self.members.iter().map(|(id, member)| (Peer { id: *id, incarnation: member.incarnation }, member))
     }
 
+    /// The members that count in a quorum, in ascending order, with the incarnations that belong to the
+    /// cluster.
+    pub fn voting_peers(&self) -> impl Iterator<Item = Peer> + '_ {
+        self.peers().filter(|(_, member)| member.suffrage == Suffrage::Voter).map(|(peer, _)| peer)
+    }
+
     /// How many voters are a majority. If there are no voters, this is 1, which cannot be reached.
     #[must_use]
     pub fn quorum(&self) -> usize {

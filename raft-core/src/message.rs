@@ -201,7 +201,8 @@ pub struct HeartbeatResponse {
     /// Whether an answer to an append or a snapshot of this leader waits for the sender's disk.
     pub awaits_disk: bool,
     /// For how many microseconds, counted by its own clock from when it received the heartbeat, the sender
-    /// supports no other node (dissertation §6.4.1); `None` if it keeps no leases. No longer than the
+    /// supports no other node (dissertation §6.4.1); `None` if it promises nothing: it keeps no
+    /// leases, its leader commits nothing, or the heartbeat is from an earlier term. No longer than the
     /// election timeout in that heartbeat.
     pub lease_us: Option<u64>,
 }

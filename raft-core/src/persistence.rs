@@ -152,19 +152,16 @@ impl Persistence {
     pub(crate) fn on_durable(&mut self, through: WriteId) {
         assert!(through <= self.issued, "write {through} reported durable, {} was the last", self.issued);
         self.durable = self.durable.max(through);
-        while self.in_flight.front().is_some_and(|w| w.id <= through) {
-            let write = self.in_flight.pop_front().expect("the loop has just seen it");
+        while let Some(write) = self.in_flight.pop_front_if(|write| write.id <= through) {
             self.durable_index = write.last_index;
         }
     }
 
     /// The next message that may now be sent; `None` if there is none.
     pub(crate) fn poll_released(&mut self) -> Option<(Peer, Message)> {
-        if self.withheld.front().is_some_and(|(write, ..)| self.is_durable(*write)) {
-            self.withheld.pop_front().map(|(_, to, message)| (to, message))
-        } else {
-            None
-        }
+        let durable = self.durable;
+        let (_, to, message) = self.withheld.pop_front_if(|(write, ..)| *write <= durable)?;
+        Some((to, message))
     }
 
     /// Feeds a hasher with what tells two of these apart between two steps: writes count by their distance
@@ -221,7 +218,7 @@ impl Persistence {
             *write == self.issued && *other == to && mem::discriminant(waiting) == mem::discriminant(&message)
         };
         match self.withheld.iter_mut().rev().take_while(|(write, ..)| *write == self.issued).find(same) {
-            Some((_, _, waiting)) if says_less(&message, waiting) => {}
+            Some((_, _, waiting)) if is_overtaken_by(&message, waiting) => {}
             Some((_, _, waiting)) => *waiting = message,
             None => self.withheld.push_back((self.issued, to, message)),
         }
@@ -240,11 +237,11 @@ fn is_about_log(message: &Message) -> bool {
 }
 
 /// Whether `new` is the answer to an append that was overtaken by the one that `waiting` answers.
-fn says_less(new: &Message, waiting: &Message) -> bool {
-    matched(new).is_some_and(|new| matched(waiting).is_some_and(|waiting| new < waiting))
+fn is_overtaken_by(new: &Message, waiting: &Message) -> bool {
+    match_of(new).is_some_and(|new| match_of(waiting).is_some_and(|waiting| new < waiting))
 }
 
-fn matched(message: &Message) -> Option<(Term, LogIndex)> {
+fn match_of(message: &Message) -> Option<(Term, LogIndex)> {
     let Message::AppendEntriesResponse(AppendEntriesResponse { term, outcome }) = message else {
         return None;
     };

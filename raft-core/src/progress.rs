@@ -135,9 +135,7 @@ impl Progress {
         self.next_index = self.next_index.max(self.match_index.next());
         match &mut self.state {
             ProgressState::Replicate { in_flight, progressed_at } => {
-                while in_flight.front().is_some_and(|last| *last <= match_index) {
-                    in_flight.pop_front();
-                }
+                while in_flight.pop_front_if(|last| *last <= match_index).is_some() {}
                 if advanced {
                     *progressed_at = now;
                 }
@@ -150,8 +148,8 @@ impl Progress {
         }
     }
 
-    /// The member rejected an append after `prev_log_index`; the logs agree at `agree_at_most` at the latest.
-    /// False if the answer is stale.
+    /// The member rejected an append after `prev_log_index`; the logs agree no further than
+    /// `agree_at_most`. False if the answer is stale.
     pub(crate) fn on_rejected(&mut self, prev_log_index: LogIndex, agree_at_most: LogIndex) -> bool {
         // What matched once stays matched: a follower does not lose it, and an answer to the contrary is
         // stale.

@@ -33,8 +33,8 @@ impl Raft {
         self.accepts_command().is_ok()
     }
 
-    /// A leader that commits nothing appends no more commands. Who can replace it needs the votes of those
-    /// whom the leader still reaches, and these grant them only to a log that is as long as theirs.
+    /// A leader that commits nothing appends no more commands. A node that can replace it needs the votes of
+    /// those whom the leader still reaches, and they grant them only to a log that is as long as theirs.
     fn accepts_command(&self) -> Result<(), NotAppended> {
         if self.commits_nothing() { Err(NotAppended::Busy) } else { self.accepts_entry() }
     }

@@ -49,7 +49,7 @@ impl Raft {
                 });
                 // The silence is explained.
                 self.excused_until = None;
-                // Who has asked a moment too early need not ask again.
+                // A node that has asked a moment too early need not ask again.
                 if let Some((from, pre_vote)) = refused {
                     self.on_pre_vote(from, pre_vote);
                 }

@@ -393,11 +393,6 @@ impl Raft {
 
     /// The other voters, in ascending order.
     pub(crate) fn other_voters(&self) -> Vec<Peer> {
-        let membership = self.log.membership();
-        membership
-            .voters()
-            .filter(|id| *id != self.config.me.id)
-            .filter_map(|id| membership.peer(id))
-            .collect()
+        self.log.membership().voting_peers().filter(|peer| peer.id != self.config.me.id).collect()
     }
 }

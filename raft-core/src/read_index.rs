@@ -51,15 +51,15 @@ impl Raft {
         let commit_index = self.commit_index;
         let Some(leader) = self.role.as_leader_mut() else { return };
         let knows_what_is_committed = leader.first_index <= commit_index;
-        let mut passed = None;
-        let may_pass = |barrier: &Barrier| {
+        let mut latest = None;
+        let may_pass = |barrier: &mut Barrier| {
             barrier.round <= confirmed
                 && (knows_what_is_committed || barrier.confirms == Confirmation::Leadership)
         };
-        while leader.barriers.front().is_some_and(may_pass) {
-            passed = leader.barriers.pop_front();
+        while let Some(passed) = leader.barriers.pop_front_if(may_pass) {
+            latest = Some(passed);
         }
-        if let Some(Barrier { id, began_at, .. }) = passed {
+        if let Some(Barrier { id, began_at, .. }) = latest {
             self.outputs.push_back(Output::BarrierPassed(id));
             self.choose_quickest(confirmed, began_at);
         }

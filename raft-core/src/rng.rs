@@ -15,8 +15,8 @@ impl SplitMix64 {
         SplitMix64 { state: seed }
     }
 
-    /// Any number.
-    pub fn any(&mut self) -> u64 {
+    /// The next number.
+    pub fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -28,7 +28,7 @@ impl SplitMix64 {
     pub fn below(&mut self, bound: u64) -> u64 {
         // The bias of the remainder is below 2^-34 for bounds of up to ten minutes, and nothing depends on
         // fairness.
-        self.any().checked_rem(bound).unwrap_or(0)
+        self.next_u64().checked_rem(bound).unwrap_or(0)
     }
 }
 
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn the_numbers_are_those_of_the_published_generator() {
         let mut rng = SplitMix64::new(1_234_567);
-        let numbers = [0; 3].map(|_: u64| rng.any());
+        let numbers = [0; 3].map(|_: u64| rng.next_u64());
         assert_eq!(
             numbers,
             [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]

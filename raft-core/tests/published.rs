@@ -213,6 +213,8 @@ fn a_leader_that_has_just_committed_an_entry_votes_for_nobody_who_lacks_it() {
     };
     cluster.cut_both(1, 2);
     cluster.propose(1, "2 lacks it");
+    cluster.settle();
+    assert_eq!(cluster.commit(1), LogIndex(3));
     cluster.node(1).receive(peer(2), request(3));
     cluster.settle();
     assert_eq!(cluster.nodes[&1].raft.hard_state().voted_for, None);

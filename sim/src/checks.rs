@@ -71,7 +71,7 @@ impl World {
                 v.current_term > term || (v.current_term == term && v.voted_for == Some(raft.me()))
             })
         };
-        let votes = membership.voters().filter_map(|id| membership.peer(id)).filter(voted).count();
+        let votes = membership.voting_peers().filter(voted).count();
         if raft.role() == Role::Leader && votes < membership.quorum() {
             violated!("{} leads term {term} with {votes} votes of {}", raft.me(), names(membership));
         }

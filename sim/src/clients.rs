@@ -68,6 +68,8 @@ impl World {
 
     pub(crate) fn on_answer(&mut self, from: Life, request: RequestId, answer: Answer) {
         let ended = self.history.end(request, from, answer, &self.oracle);
+        let is_leased = self.process(from).is_some_and(|process| process.node.raft().holds_lease());
+        self.summary.leased += u64::from(is_leased && matches!(answer, Answer::Ids { .. }));
         let number = ended.client;
         let client = &mut self.clients[usize::from(number)];
         if client.waiting.is_none_or(|waiting| waiting.request != request) {

@@ -225,7 +225,7 @@ impl World {
 
     /// Puts each host into one of two groups at random, which do not reach each other.
     fn divide(&mut self, groups: Groups, us: u64) {
-        let side = self.fault_rng.any();
+        let side = self.fault_rng.next_u64();
         let bridge = self.fault_rng.below(u64::from(self.plan.hosts));
         let is_bridge = |slot: Slot| groups == Groups::Bridged && u64::from(slot.0) == bridge;
         let of = |slot: Slot| (side >> slot.0) & 1;

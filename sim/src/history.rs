@@ -105,7 +105,12 @@ impl History {
                     violated!("exhausted at {}, {} were asked for", oracle.next(), request.count);
                 }
             }
-            Answer::NotLeader { .. } | Answer::TimedOut | Answer::Overloaded => {}
+            Answer::NotLeader { leader } => {
+                if leader == Some(request.peer.id) {
+                    violated!("{request:?} is sent back to the node that it was sent to");
+                }
+            }
+            Answer::TimedOut | Answer::Overloaded => {}
         }
         request
     }

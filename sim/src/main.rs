@@ -18,7 +18,7 @@ usage: ticketd-sim [--seed N | --seeds N --from N] [--threads N] [--first] [--no
   --threads N   as many at once (one for each processor)
   --first       stop at the first failure
   --no-shrink   do not make failures smaller
-  --members N   at most so many nodes at first
+  --members N   at most this many nodes at first
   --faults N    nothing goes wrong from fault N on
   --skip N,N    these faults do not happen
   --without K,K these kinds of faults do not happen
@@ -157,6 +157,10 @@ fn report(Results { runs, sum, failed }: &Results, seconds: f64) {
         refused_stores,
         elections,
         committed,
+        changes,
+        transfers,
+        leased,
+        bequests,
         recovery_timeouts,
         stars,
         star_timeouts,
@@ -171,6 +175,8 @@ fn report(Results { runs, sum, failed }: &Results, seconds: f64) {
         "{runs} runs, {failed} failed: {events} events in {seconds:.1} s ({rate:.2} million/s), \
          {hours} h {minutes} min of cluster time, {faults} faults, {refused_stores} damaged stores refused, \
          {elections} elections, {committed} entries committed, {answered} requests given IDs, \
+         {leased} of them under a lease, {changes} changes of membership, {transfers} transfers, \
+         {bequests} bequests, \
          {stars} stars, the slowest led after {star_timeouts} election timeouts, \
          slowest recovery {recovery_timeouts} election timeouts, fingerprint {fingerprint:016x}"
     );

@@ -465,7 +465,7 @@ impl World {
         let stranger = link.is_none_or(|link| link.peer != hello.from);
         let conn = self.conn(id);
         conn.accepted = true;
-        conn.inbound.accept_large();
+        conn.inbound.accept_large_frames();
         if let Some(process) = self.process(acceptor) {
             process.callers[slot_of(hello.from.id).at()] = Some(id);
         }
@@ -478,7 +478,7 @@ impl World {
 
     fn on_welcome(&mut self, id: ConnId) {
         let conn = self.conn(id);
-        conn.answers.accept_large();
+        conn.answers.accept_large_frames();
         let (from, to) = (conn.dialler, conn.acceptor.slot);
         let Some(process) = self.process(from) else { return };
         if let Some(link) = &mut process.links[to.at()]

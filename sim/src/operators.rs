@@ -1,6 +1,6 @@
 //! Operators: they remove nodes, join new ones in their place, and ask again until it is done.
 
-use raft_core::{ChangeRefused, LogIndex, MembershipChange, NodeId, Peer};
+use raft_core::{ChangeRefused, LogIndex, MembershipChange, NodeId, Peer, Term};
 use ticketd::node::{Input, OperationId, OperationOutcome};
 
 use crate::host::{Run, Standing, slot_of};
@@ -20,8 +20,16 @@ pub(crate) struct Operators {
 #[derive(Clone, Debug)]
 struct Task {
     wish: Wish,
-    /// The request sent to this process and not answered yet.
-    asked: Option<(OperationId, Life)>,
+    /// The request that was sent and not answered yet.
+    asked: Option<Asked>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    operation: OperationId,
+    /// The process that was asked, and the term that it was in.
+    process: Life,
+    term: Term,
 }
 
 /// What an operator wants.
@@ -99,8 +107,8 @@ impl World {
                 continue;
             }
             busy.extend(slot);
-            if let Some((_, asked)) = task.asked
-                && self.process(asked).is_some()
+            if let Some(Asked { process, .. }) = task.asked
+                && self.process(process).is_some()
             {
                 continue;
             }
@@ -116,9 +124,12 @@ impl World {
         let Some(slot) = self.whom_to_ask() else { return };
         self.operators.last += 1;
         let operation = OperationId(self.operators.last);
-        let life = self.life(slot);
+        let process = self.life(slot);
+        let Some(term) = self.process(process).map(|process| process.node.raft().current_term()) else {
+            return;
+        };
         let task = &mut self.operators.tasks[at];
-        task.asked = Some((operation, life));
+        task.asked = Some(Asked { operation, process, term });
         let input = task.wish.input(operation);
         self.narrate(slot, || format!("is asked for {:?}", self.operators.tasks[at].wish));
         self.give(slot, input);
@@ -138,31 +149,26 @@ impl World {
     }
 
     pub(crate) fn on_operation_done(&mut self, operation: OperationId, outcome: OperationOutcome) {
-        let asked = |task: &Task| task.asked.is_some_and(|(asked, _)| asked == operation);
-        let Some(at) = self.operators.tasks.iter().position(asked) else { return };
+        let asked = |task: &Task| task.asked.filter(|asked| asked.operation == operation);
+        let mut tasks = self.operators.tasks.iter().enumerate();
+        let Some((at, asked)) = tasks.find_map(|(at, task)| Some((at, asked(task)?))) else { return };
         self.operators.tasks[at].asked = None;
         let wish = self.operators.tasks[at].wish.clone();
         let done = match (outcome, &wish) {
-            (OperationOutcome::Done { index }, Wish::Join(peer)) => {
-                self.on_joined(*peer, index);
-                true
-            }
-            (OperationOutcome::Done { index }, Wish::Leave(_) | Wish::Move(..)) => {
-                if index > self.oracle.commit_index() {
-                    violated!("{wish:?} is said to be done at {index}, which nobody has committed");
-                }
-                if let Wish::Leave(peer) = &wish
-                    && self.oracle.membership().contains(*peer)
-                {
-                    violated!("{peer} is said to have left at {index}, and is a member");
+            (OperationOutcome::Done { index }, _) => {
+                self.check_done(asked, &wish, index);
+                self.summary.changes += u64::from(!matches!(wish, Wish::Transfer(_)));
+                if let Wish::Join(peer) = wish {
+                    self.on_joined(peer, index);
                 }
                 true
             }
-            (_, Wish::Transfer(_)) => true,
+            (OperationOutcome::Transferred { leader }, _) => {
+                self.check_transferred(asked, &wish, leader);
+                self.summary.transfers += 1;
+                true
+            }
             (OperationOutcome::Refused(reason), wish) => is_settled(reason, wish),
-            (OperationOutcome::Transferred { .. }, Wish::Leave(_) | Wish::Join(_) | Wish::Move(..)) => {
-                violated!("{wish:?} was answered as a transfer: {outcome:?}")
-            }
             (
                 OperationOutcome::NotLeader { .. }
                 | OperationOutcome::HandingOver
@@ -172,18 +178,42 @@ impl World {
                 | OperationOutcome::NoOtherVoter
                 | OperationOutcome::NotAVoter
                 | OperationOutcome::Unknown,
-                Wish::Leave(_) | Wish::Join(_) | Wish::Move(..),
-            ) => false,
+                wish,
+            ) => matches!(wish, Wish::Transfer(_)),
         };
         if done {
             self.operators.tasks.remove(at);
         }
     }
 
-    fn on_joined(&mut self, peer: Peer, joined_at: LogIndex) {
-        if joined_at > self.oracle.commit_index() {
-            violated!("{peer} is said to have joined at {joined_at}, which nobody has committed");
+    /// What an operator is told is done must be so. Nobody else has worked on the same host since.
+    fn check_done(&self, asked: Asked, wish: &Wish, index: LogIndex) {
+        if index > self.oracle.commit_index() {
+            violated!("{wish:?} is said to be done at {index}, which nobody has committed");
         }
+        let membership = self.oracle.membership();
+        let holds = match wish {
+            Wish::Leave(peer) => !membership.contains(*peer),
+            Wish::Join(peer) => membership.contains(*peer),
+            Wish::Move(peer, to) => membership
+                .peers()
+                .any(|(member, at)| member == *peer && at.peer_address == *to && at.client_address == *to),
+            Wish::Transfer(to) => *to == Some(self.hosts[asked.process.slot.at()].peer.id),
+        };
+        if !holds {
+            violated!("{wish:?} is said to be done at {index}, and is not: the members are {membership:?}");
+        }
+    }
+
+    /// Another node has been elected since.
+    fn check_transferred(&self, asked: Asked, wish: &Wish, leader: NodeId) {
+        let is_other = leader != self.hosts[asked.process.slot.at()].peer.id;
+        if !matches!(wish, Wish::Transfer(_)) || !is_other || !self.oracle.has_led_after(asked.term, leader) {
+            violated!("{wish:?} is said to be done because {leader} leads: {asked:?}");
+        }
+    }
+
+    fn on_joined(&mut self, peer: Peer, joined_at: LogIndex) {
         let host = &mut self.hosts[slot_of(peer.id).at()];
         if host.peer == peer {
             host.standing = Standing::Member { joined_at };
@@ -197,7 +227,7 @@ impl World {
 fn is_settled(reason: ChangeRefused, wish: &Wish) -> bool {
     match (reason, wish) {
         (ChangeRefused::NoSuchMember | ChangeRefused::LastVoter, Wish::Leave(_))
-        | (ChangeRefused::NoSuchMember, Wish::Move(..)) => true,
+        | (ChangeRefused::NoSuchMember, Wish::Move(..) | Wish::Transfer(Some(_))) => true,
         // Its former life is still a member; its removal is under way.
         (ChangeRefused::IdTaken, Wish::Join(_)) => false,
         // Other nodes are down, and will recover.

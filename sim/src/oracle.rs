@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use raft_core::{Entry, LogIndex, Membership, Payload, Peer, Raft, Role, Snapshot, Term};
+use raft_core::{Entry, LogIndex, Membership, NodeId, Payload, Peer, Raft, Role, Snapshot, Term};
 use ticketd::node::Bequest;
 
 use crate::schedule::Epoch;
@@ -103,6 +103,11 @@ impl Oracle {
         self.leaders.get(&term).copied()
     }
 
+    /// Whether this node has led in a later term than this one.
+    pub(crate) fn has_led_after(&self, term: Term, node: NodeId) -> bool {
+        self.leaders.range(term.next()..).any(|(_, (leader, _))| leader.id == node)
+    }
+
     /// A leader leaves some of its integers to another node: they must be its own.
     pub(crate) fn on_bequest(&mut self, from: (Peer, Epoch), to: Peer, bequest: Bequest) {
         let (start, end) = (bequest.first, bequest.first + bequest.count.get());
@@ -117,6 +122,11 @@ impl Oracle {
         if !self.bequests.contains(&left) {
             self.bequests.push(left);
         }
+    }
+
+    /// How often any leader has left integers to another node.
+    pub(crate) fn bequests(&self) -> u64 {
+        u64::try_from(self.bequests.len()).expect("a length fits 64 bits")
     }
 
     /// How often the leader of this term has left integers to another node.

@@ -12,19 +12,19 @@ impl Rng {
     pub fn new(seed: u64, stream: u64) -> Rng {
         let mut first = SplitMix64::new(seed ^ stream.wrapping_mul(0xd6e8_feb8_6659_fd93));
         // One step makes the sequences of neighbouring seeds unrelated.
-        Rng(SplitMix64::new(first.any()))
+        Rng(SplitMix64::new(first.next_u64()))
     }
 
-    /// Any number.
-    pub fn any(&mut self) -> u64 {
-        self.0.any()
+    /// The next number.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0.next_u64()
     }
 
     /// From 0 up to but excluding `bound`; 0 if `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         // Not the generator's own method: multiplication keeps the high bits, and costs less than a
         // remainder.
-        u64::try_from((u128::from(self.any()) * u128::from(bound)) >> 64)
+        u64::try_from((u128::from(self.next_u64()) * u128::from(bound)) >> 64)
             .expect("the product is below bound << 64")
     }
 
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn one_seed_gives_one_sequence_and_another_stream_another() {
         let (mut a, mut b, mut c) = (Rng::new(1, 1), Rng::new(1, 1), Rng::new(1, 2));
-        let of = |rng: &mut Rng| (0..8).map(|_| rng.any()).collect::<Vec<_>>();
+        let of = |rng: &mut Rng| (0..8).map(|_| rng.next_u64()).collect::<Vec<_>>();
         let first = of(&mut a);
         assert_eq!(first, of(&mut b));
         assert_ne!(first, of(&mut c));

@@ -44,6 +44,14 @@ pub struct Summary {
     pub elections: u64,
     /// How many entries were committed.
     pub committed: u64,
+    /// How many changes of membership operators were told are done.
+    pub changes: u64,
+    /// How many transfers of leadership operators were told are done.
+    pub transfers: u64,
+    /// How many requests were given IDs by leaders that held a lease.
+    pub leased: u64,
+    /// How often a leader left integers to its successor.
+    pub bequests: u64,
     /// The time from the end of the faults to the first answer, in election timeouts, rounded up.
     pub recovery_timeouts: u64,
     /// Whether there was a star: 1, or 0.
@@ -65,6 +73,10 @@ impl Summary {
         self.refused_stores += other.refused_stores;
         self.elections += other.elections;
         self.committed += other.committed;
+        self.changes += other.changes;
+        self.transfers += other.transfers;
+        self.leased += other.leased;
+        self.bequests += other.bequests;
         self.recovery_timeouts = self.recovery_timeouts.max(other.recovery_timeouts);
         self.stars += other.stars;
         self.star_timeouts = self.star_timeouts.max(other.star_timeouts);
@@ -186,8 +198,10 @@ impl World {
         self.summary.simulated_us = self.now.0;
         self.summary.answered = self.history.answered_with_ids;
         self.summary.committed = self.oracle.commit_index().0;
-        let ends = [self.net_rng.any(), self.client_rng.any(), self.fault_rng.any(), self.oracle.next()];
-        self.summary.fingerprint = ends.into_iter().fold(self.summary.fingerprint, folded);
+        self.summary.bequests = self.oracle.bequests();
+        let rngs = [&mut self.net_rng, &mut self.client_rng, &mut self.fault_rng].map(Rng::next_u64);
+        let ends = rngs.into_iter().chain([self.oracle.next()]);
+        self.summary.fingerprint = ends.fold(self.summary.fingerprint, folded);
         self.summary
     }
 
@@ -269,7 +283,7 @@ impl World {
         host.epoch = Epoch(host.epoch.0 + 1);
         let recorder = contents.recorder();
         let settings = host.settings.as_ref().expect("they were just settled");
-        let config = settings.node_config(host.peer, self.net_rng.any());
+        let config = settings.node_config(host.peer, self.net_rng.next_u64());
         let node = Node::new(config, host.clock.local(self.now), contents.recovered);
         let node = match node {
             Ok(node) => node

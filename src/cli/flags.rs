@@ -129,7 +129,7 @@ pub struct ServingFlags {
     #[arg(long = "clock_error_ppm", alias = "clock-error-ppm", global = true)]
     #[arg(value_name = "PPM", value_parser = values::clock_error)]
     pub clock_error_ppm: Option<u32>,
-    /// Most connections of clients, 1 to 1000000; more are answered 503; off for the default
+    /// Most client connections, 1 to 1000000; more are answered 503; off for the default
     /// [default: what the limit of open files permits, 16384 at most]
     #[arg(long = "http_connections", alias = "http-connections", global = true)]
     #[arg(value_name = "N|off", value_parser = values::http_connections)]

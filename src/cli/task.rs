@@ -20,7 +20,7 @@ pub(super) enum Task {
     Verify,
 }
 
-/// The flags that mean something with every task.
+/// The flags that every task takes. The last two are given by this program alone, to itself.
 const FLAGS_OF_ALL: [&str; 5] = ["path", "debug", "version", "in_background", "in_child"];
 
 impl Task {

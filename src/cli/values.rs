@@ -1,4 +1,4 @@
-//! The values of flags: their form, their ranges, and the error for a value that is neither.
+//! The values of flags: their form, their ranges, and the error for a value that has neither.
 
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;

@@ -99,7 +99,7 @@ pub(super) fn forced_drop(path: &Path) -> String {
 pub(super) fn cannot_say_first(place: &str, error: &io::Error) -> Failure {
     Failure::runtime(format!(
         "cannot write to {place} ({error}), where this command says what only the store knows; nothing has \
-         changed: give the command again where that can be read"
+         changed: run the command again where that can be read"
     ))
 }
 

@@ -35,6 +35,6 @@ fn open(path: &Path) -> Result<Doomed, Failure> {
     Doomed::open(path, storage::verify_in_child(path)).map_err(|error| {
         let permanent = error.restart() == Restart::CannotHelp;
         let failure = Failure::from(error);
-        if permanent { failure.and(&forced_drop(path)) } else { failure }
+        if permanent { failure.adding(&forced_drop(path)) } else { failure }
     })
 }

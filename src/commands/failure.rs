@@ -39,7 +39,7 @@ impl Failure {
     }
 
     /// The same failure with more text in its line; a silent one stays silent.
-    pub(super) fn and(&self, more: &str) -> Failure {
+    pub(super) fn adding(&self, more: &str) -> Failure {
         let line =
             if self.line.is_empty() { String::new() } else { one_line(&format!("{}; {more}", self.line)) };
         Failure { line, ..*self }
@@ -103,15 +103,15 @@ mod tests {
 
     #[test]
     fn a_failure_is_one_line() {
-        assert_eq!(Failure::runtime("a\nb".to_owned()).and("c\nd").to_string(), "a b; c d");
+        assert_eq!(Failure::runtime("a\nb".to_owned()).adding("c\nd").to_string(), "a b; c d");
     }
 
     #[test]
     fn more_is_said_only_where_something_is_said() {
-        let failure = Failure::runtime("a".to_owned()).and("b\nc");
+        let failure = Failure::runtime("a".to_owned()).adding("b\nc");
         assert_eq!((failure.exit_status(), failure.to_string().as_str()), (1, "a; b c"));
         let silent = Failure::silent(130);
-        assert_eq!(silent.and("b"), silent);
+        assert_eq!(silent.adding("b"), silent);
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::settings::Settings;
 use crate::storage::{NewStore, Store, StoreError};
 
 /// How long a member's name may lead nowhere, counted from the first attempt. Name servers fail for moments,
-/// and a name may come to be only with its node; but a name that nobody knows for this long is a mistake.
+/// and a name may exist only once its node does; but a name that nobody knows for this long is a mistake.
 const NAME_PATIENCE: Duration = Duration::from_secs(30);
 /// The pause between two attempts.
 const NAME_PAUSE: Duration = Duration::from_secs(1);
@@ -86,12 +86,12 @@ fn unrecorded(error: StoreError, flags: &Flags, id: NodeId) -> Failure {
     // `--force` would destroy the store that the cluster knows.
     let unforced = if flags.force { " without --force" } else { "" };
     Failure::from(error)
-        .and(&format!("the cluster has taken node {id} in: give the same command again{unforced}"))
+        .adding(&format!("the cluster has taken node {id} in: run the same command again{unforced}"))
 }
 
 /// Otherwise the operator would take the node for one that the cluster does not count.
 fn taken_in(failure: &Failure, path: &Path, id: NodeId) -> Failure {
-    failure.and(&format!("the cluster has taken node {id} in: go on with 'ticketd {}'", path_flag(path)))
+    failure.adding(&format!("the cluster has taken node {id} in: go on with 'ticketd {}'", path_flag(path)))
 }
 
 /// Checks that the cluster has a leader, and that it would take in a new node with this id as things stand.
@@ -161,7 +161,7 @@ impl Joining {
             // `--force` would destroy the store that the cluster may know.
             let unforced = if flags.force { " without --force" } else { "" };
             return Failure::runtime(format!(
-                "{}; the cluster may yet take the node in: give the same command again{unforced}; or \
+                "{}; the cluster may yet take the node in: run the same command again{unforced}; or \
                  'ticketd drop {path_flag}' here and 'ticketd leave --id {id}' at a member",
                 error.problem
             ));
@@ -210,7 +210,7 @@ fn resume(
     exists: StoreError,
 ) -> Result<Joining, Failure> {
     let stopped =
-        || Failure::runtime("stopped before it was taken in: give the same command again".to_owned());
+        || Failure::runtime("stopped before it was taken in: run the same command again".to_owned());
     if launch.check(path)? == Checked::StoppedMeanwhile {
         return Err(stopped());
     }
@@ -322,9 +322,9 @@ fn refusal(id: NodeId, problem: &AskProblem, in_the_way: InTheWay) -> String {
             format!("{problem}: remove one with 'ticketd leave --id N' first")
         }
         AskProblem::Interrupted if in_the_way == InTheWay::Nothing => {
-            format!("{problem}; nothing has changed: give the command again to join")
+            format!("{problem}; nothing has changed: run the command again to join")
         }
-        AskProblem::Interrupted => format!("{problem}: give the command again to join"),
+        AskProblem::Interrupted => format!("{problem}: run the command again to join"),
         AskProblem::Refused(
             RefusedReason::NoSuchMember
             | RefusedReason::LastVoter
@@ -416,7 +416,7 @@ mod tests {
             let line = format!("ticketd join a:1 --id 3{line}");
             let flags = crate::cli::parse(line.split(' ')).unwrap().flags;
             let said = unrecorded(error.clone(), &flags, NodeId::new(3).unwrap()).to_string();
-            assert!(said.ends_with(&format!("; the cluster has taken node 3 in: give the {hint}")), "{said}");
+            assert!(said.ends_with(&format!("; the cluster has taken node 3 in: run the {hint}")), "{said}");
         }
     }
 

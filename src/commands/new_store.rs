@@ -72,7 +72,7 @@ pub(super) fn destroy_in_the_way(flags: &Flags, launch: &Launch) -> Result<InThe
         Ok(doomed) => doomed,
         Err(StoreError::NotFound { .. }) => return Ok(InTheWay::Nothing),
         Err(error) => {
-            return Err(Failure::from(error).and(&format!(
+            return Err(Failure::from(error).adding(&format!(
                 "--force destroys a store only when it is known what it holds, and nothing has changed: {}",
                 forced_drop(path)
             )));

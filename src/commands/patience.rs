@@ -1,4 +1,4 @@
-//! How long a command that waits goes on waiting: for so long, or until this process is asked to stop.
+//! How long a command that waits goes on waiting: for a given time, or until this process is asked to stop.
 
 use std::cell::Cell;
 use std::thread;

@@ -27,7 +27,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
         Standing::Member { .. } => (),
         Standing::Joining => {
             return Err(Failure::runtime(format!(
-                "the join of the store at {shown} did not finish: give the 'ticketd join' command again"
+                "the join of the store at {shown} did not finish: run the 'ticketd join' command again"
             )));
         }
     }
@@ -38,10 +38,10 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     if settings.peer_address() != stored.peer_address() && store.knows_nobody() {
         return Err(Failure::runtime(format!(
             "the node of the store at {shown} has not heard from its cluster yet, and cannot tell it of \
-             another address: give the 'ticketd join' command again"
+             another address: run the 'ticketd join' command again"
         )));
     }
-    // Before the wait: who chose a port that is taken need not wait for being told so.
+    // Before the wait: an operator who chose a port that is taken need not wait to be told so.
     let bound = listen::bind(&mut settings)?;
     if launch.sit_out_promises(&stored, &settings).is_err() {
         return Ok(());

@@ -70,10 +70,10 @@ fn not_made(error: StoreError, path: &Path) -> Failure {
     if !of_another && storage::is_there(path) { made(&failure, path) } else { failure }
 }
 
-/// Otherwise the operator would give the same command again, and be refused.
+/// Otherwise the operator would run the same command again, and be refused.
 fn made(failure: &Failure, path: &Path) -> Failure {
     let shown = path.display();
-    failure.and(&format!("the store at {shown} is made: go on with 'ticketd {}'", path_flag(path)))
+    failure.adding(&format!("the store at {shown} is made: go on with 'ticketd {}'", path_flag(path)))
 }
 
 fn first_snapshot(me: Peer, settings: &Settings, first_id: NonZeroU64) -> Snapshot {

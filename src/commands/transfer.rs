@@ -58,7 +58,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
 fn judge(to: Option<NodeId>, leader: NodeId) -> Result<String, Failure> {
     match to {
         Some(to) if to != leader => Err(Failure::runtime(format!(
-            "node {leader} leads, not node {to}: it was elected first; give the command again"
+            "node {leader} leads, not node {to}: it was elected first; run the command again"
         ))),
         Some(_) | None => Ok(format!("node {leader} leads")),
     }

@@ -123,14 +123,14 @@ fn weight<'a>(parameters: impl Iterator<Item = &'a [u8]>) -> Option<u16> {
 fn qvalue(text: &[u8]) -> Option<u16> {
     let point = text.iter().position(|&byte| byte == b'.').unwrap_or(text.len());
     let (whole, fraction) = (&text[..point], text.get(point + 1..).unwrap_or_default());
-    if text.is_empty() || !fraction.iter().all(u8::is_ascii_digit) {
+    if (whole.is_empty() && fraction.is_empty()) || !fraction.iter().all(u8::is_ascii_digit) {
         return None;
     }
     let thousandths = (0..3)
         .fold(0, |sum, place| sum * 10 + u16::from(fraction.get(place).map_or(0, |digit| digit - b'0')));
     match whole {
         b"" | b"0" => Some(thousandths),
-        b"1" => Some(1000),
+        b"1" if fraction.iter().all(|digit| *digit == b'0') => Some(1000),
         _ => None,
     }
 }

@@ -69,8 +69,8 @@ enum Codings {
 }
 
 /// Parses the header fields. `bytes` is the head after the request line, up to and including the empty line
-/// that [`HeadScanner`](super::head::HeadScanner) has found. `accept` is filled even if there is an error, so
-/// that the error is written in the format that the client prefers.
+/// that [`HeadScanner`](super::head::HeadScanner) has found. `accept` is filled even if a field has a wrong
+/// value, so that the error is written in the format that the client prefers.
 pub(super) fn parse(version: Version, bytes: &[u8], accept: &mut Accept) -> Result<Fields, Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let headers = match httparse::parse_headers(bytes, &mut headers) {

@@ -36,7 +36,7 @@ pub(super) fn is_token(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().copied().all(is_token_char)
 }
 
-/// `1*DIGIT`: no sign, no white space. `None` also for a number that is too large.
+/// `1*DIGIT`: no sign, no white space. `None` for a number that is too large, too.
 pub(super) fn decimal(digits: impl IntoIterator<Item = u8>) -> Option<u64> {
     let mut number = None;
     for digit in digits {

@@ -157,26 +157,29 @@ impl HeadScanner {
 
     /// RFC 9112 §3: 501 if the method is too long, 414 if the target is.
     fn too_large(&self, head: &[u8]) -> Progress {
-        Progress::Refused(match self.line {
-            Some(_) => Refusal::FieldsTooLarge,
-            None if head[..self.scanned].contains(&b' ') => Refusal::UriTooLong,
-            None => Refusal::MethodUnknown,
+        let spaces = head[..self.scanned].iter().filter(|byte| **byte == b' ').count();
+        Progress::Refused(match (&self.line, spaces) {
+            (Some(_), _) => Refusal::FieldsTooLarge,
+            (None, 0) => Refusal::MethodUnknown,
+            (None, 1) => Refusal::UriTooLong,
+            (None, _) => NOT_A_REQUEST_LINE,
         })
     }
 }
 
+const NOT_A_REQUEST_LINE: Refusal =
+    Refusal::Malformed("The request line is not: method, space, target, space, HTTP/1.1");
+
 /// `method SP request-target SP HTTP-version` and nothing else (RFC 9112 §3), without the line end.
 fn parse_request_line(config: &Config, line: &[u8]) -> Result<RequestLine, Refusal> {
-    const FORM: Refusal =
-        Refusal::Malformed("The request line is not: method, space, target, space, HTTP/1.1");
     let mut parts = line.split(|&byte| byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        return Err(FORM);
+        return Err(NOT_A_REQUEST_LINE);
     };
     if !is_token(method) || target.is_empty() {
-        return Err(FORM);
+        return Err(NOT_A_REQUEST_LINE);
     }
     let version = match *version {
         [b'H', b'T', b'T', b'P', b'/', major @ b'0'..=b'9', b'.', minor @ b'0'..=b'9'] => {
@@ -186,7 +189,7 @@ fn parse_request_line(config: &Config, line: &[u8]) -> Result<RequestLine, Refus
                 _ => return Err(Refusal::VersionUnsupported),
             }
         }
-        _ => return Err(FORM),
+        _ => return Err(NOT_A_REQUEST_LINE),
     };
     if target.len() > config.target_bytes_max {
         return Err(Refusal::UriTooLong);

@@ -64,9 +64,7 @@ impl Counter {
         let mut reader = Reader::new(bytes);
         let counter = match reader.u8()? {
             // 0 is never handed out.
-            STATE_COUNTER => {
-                Counter { next: NonZeroU64::new(reader.u64()?).ok_or(DecodeError::ZeroId)?.get() }
-            }
+            STATE_COUNTER => Counter { next: reader.id()? },
             other => return Err(DecodeError::UnknownKind(other)),
         };
         reader.finish()?;
@@ -83,13 +81,13 @@ impl Reserve {
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Reserve, DecodeError> {
         let mut reader = Reader::new(bytes);
-        let count = match reader.u8()? {
-            COMMAND_RESERVE => reader.u64()?,
+        let reserve = match reader.u8()? {
+            // An encoder never writes 0, which would reserve nothing.
+            COMMAND_RESERVE => Reserve { count: reader.count()? },
             other => return Err(DecodeError::UnknownKind(other)),
         };
         reader.finish()?;
-        // An encoder never writes 0, which would reserve nothing.
-        NonZeroU64::new(count).map(|count| Reserve { count }).ok_or(DecodeError::ZeroCount)
+        Ok(reserve)
     }
 }
 

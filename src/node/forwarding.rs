@@ -9,7 +9,7 @@
 //!
 //! Answers are used in the order of their messages; one that comes earlier waits for those before it. If the
 //! oldest message is not answered in time, all that are under way are given up, and their requests are asked
-//! for again in one message under the next number; if a range of before still comes, it is a gap. So each
+//! for again in one message under the next number; if an earlier range still comes, it is a gap. So each
 //! message gets more time than the one before that was given up: a leader that takes longer for its answers,
 //! perhaps because its commits do, would never be in time otherwise.
 //!

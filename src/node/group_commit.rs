@@ -14,7 +14,7 @@ use raft_core::Micros;
 /// clients may have stopped asking.
 const ENOUGH: (u64, u64) = (7, 8);
 
-/// So many requests are always enough: beyond, the commit is a small part of the cost of each.
+/// This many requests are always enough: beyond, the commit is a small part of the cost of each.
 const ENOUGH_MAX: u64 = 128;
 
 /// The next request must follow within this fraction of the time that the last reservation took.
@@ -41,7 +41,7 @@ pub(crate) struct GroupCommit {
 enum State {
     #[default]
     Idle,
-    /// A reservation is under way since this moment, and so many requests wait, some of them for it.
+    /// A reservation is under way since this moment, and this many requests wait, some of them for it.
     UnderWay { since: Micros, waiting: u64 },
     /// None is under way, and the next one waits.
     Gathering(Gathering),
@@ -75,14 +75,14 @@ enum End {
 }
 
 impl GroupCommit {
-    /// In this turn, a reservation is under way that began at `since`, and so many requests wait.
+    /// In this turn, a reservation is under way that began at `since`, and this many requests wait.
     pub(crate) fn on_under_way(&mut self, since: Micros, waiting: u64) {
         // One client alone has nobody to wait for.
         self.state = if waiting > 1 { State::UnderWay { since, waiting } } else { State::Idle };
     }
 
-    /// In this turn, no reservation is under way, and so many requests wait. The next one may wait for more,
-    /// for as long as the last one took.
+    /// In this turn, no reservation is under way, and this many requests wait. The next one may wait for
+    /// more, for as long as the last one took.
     pub(crate) fn on_none_under_way(&mut self, now: Micros, waiting: u64) {
         if let State::UnderWay { since, waiting: waited } = self.state {
             let patience_us = now.since(since).min(PATIENCE_US_MAX);
@@ -131,13 +131,13 @@ impl GroupCommit {
 }
 
 impl Gathering {
-    /// So many requests waited during the last reservation.
+    /// This many requests waited during the last reservation.
     fn new(now: Micros, waited: u64, patience_us: u64) -> Gathering {
         let enough = waited.saturating_mul(ENOUGH.0).div_ceil(ENOUGH.1).min(ENOUGH_MAX);
         Gathering { enough, patience_us, turns: 0, since: now, waiting: 0, latest_at: now }
     }
 
-    /// A turn finds so many requests waiting. Returns how the wait has ended, if it has.
+    /// A turn finds this many requests waiting. Returns how the wait has ended, if it has.
     fn on_turn(&mut self, now: Micros, waiting: u64) -> Option<End> {
         self.turns = self.turns.saturating_add(1);
         if self.turns <= 2 {
@@ -174,13 +174,13 @@ mod tests {
     const LASTED_US: u64 = 400;
     const PAUSE_US: u64 = LASTED_US / PAUSES_PER_RESERVATION;
 
-    /// Whether the next reservation waits after a turn that finds so many requests.
+    /// Whether the next reservation waits after a turn that finds this many requests.
     fn gathers_in_turn(group_commit: &mut GroupCommit, at: u64, waiting: u64) -> bool {
         group_commit.on_none_under_way(Micros(at), waiting);
         group_commit.is_gathering()
     }
 
-    /// A reservation for which so many waited ended at moment 1,000. The next turn began at 2,000.
+    /// A reservation for which this many waited ended at moment 1,000. The next turn began at 2,000.
     fn answered(group_commit: &mut GroupCommit, waited: u64) {
         group_commit.on_under_way(Micros(1_000 - LASTED_US), waited);
         assert!(gathers_in_turn(group_commit, 1_000, 0));
@@ -188,8 +188,8 @@ mod tests {
         assert_eq!(group_commit.deadline(), None, "nobody waits");
     }
 
-    /// Whether the next reservation waits in turns that find so many requests at so many microseconds after
-    /// it began to wait.
+    /// Whether the next reservation waits in turns that find this many requests at this many microseconds
+    /// after it began to wait.
     fn gathers<const N: usize>(group_commit: &mut GroupCommit, turns: [(u64, u64); N]) -> [bool; N] {
         turns.map(|(us, waiting)| gathers_in_turn(group_commit, 2_000 + us, waiting))
     }

@@ -220,7 +220,7 @@ impl Node {
             applied_index: self.raft.last_applied(),
             last_log_index: self.raft.last_log_index(),
             next_unreserved: self.counter.next(),
-            next_unreserved_in_log: self.counter_at_the_end().next(),
+            next_unreserved_in_log: self.counter_at_end_of_log().next(),
             window: self.leadership.as_ref().map(|leadership| leadership.status(self.counter)),
             holds_lease: self.raft.holds_lease(),
             is_muted: self.raft.is_muted(),
@@ -434,16 +434,19 @@ impl Node {
     }
 
     /// The state that would result if the whole log were applied.
-    fn counter_at_the_end(&self) -> Counter {
-        let applied = (self.raft.last_applied(), Ok(self.counter));
-        // A snapshot that is not durable yet is ahead of what is applied.
-        let snapshot = self.raft.snapshot().map(|s| (s.last_included_index, Counter::decode(&s.state)));
-        let later = snapshot.into_iter().chain([applied]).max_by_key(|(index, _)| *index);
-        let (base, counter) = later.expect("one of them is what is applied");
+    fn counter_at_end_of_log(&self) -> Counter {
+        let applied = self.raft.last_applied();
+        let (base, counter) = match self.raft.snapshot() {
+            // It is not durable yet.
+            Some(ahead) if ahead.last_included_index > applied => {
+                (ahead.last_included_index, Counter::decode(&ahead.state))
+            }
+            Some(_) | None => (applied, Ok(self.counter)),
+        };
         let indexes = std::iter::successors(Some(base.next()), |index| Some(index.next()));
         let entries = indexes.map_while(|index| self.raft.entry(index));
-        let at_the_end = counter.and_then(|counter| apply_all(counter, entries));
-        at_the_end.expect("states and commands are checked before the core sees them")
+        let at_end = counter.and_then(|counter| apply_all(counter, entries));
+        at_end.expect("states and commands are checked before the core sees them")
     }
 
     fn next_proposal(&mut self) -> ProposalId {

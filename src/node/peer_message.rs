@@ -54,8 +54,8 @@ impl From<Bequest> for PeerMessage {
 pub struct SequenceNumber(pub u64);
 
 impl SequenceNumber {
-    /// Whether more than so many messages came between the earlier one and this one, counting this one. False
-    /// if the other is not earlier: messages may overtake each other.
+    /// Whether more than this many messages came between the earlier one and this one, counting this one.
+    /// False if the other is not earlier: messages may overtake each other.
     pub(super) const fn follows_by_more_than(self, earlier: SequenceNumber, count: u64) -> bool {
         let age = self.0.wrapping_sub(earlier.0);
         age > count && age <= u64::MAX / 2
@@ -72,7 +72,7 @@ pub enum Forward {
         sequence: SequenceNumber,
         /// How many.
         count: NonZeroU64,
-        /// The answers to so many of the messages just before this one are still awaited; those to earlier
+        /// The answers to this many of the messages just before this one are still awaited; those to earlier
         /// ones are not.
         still_awaited: u8,
     },

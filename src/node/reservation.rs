@@ -12,7 +12,7 @@ use super::requests::Arrival;
 /// delays no request by much, and many reservations are under way at once.
 pub(crate) const RESERVATION_INTERVAL_US: u64 = 1_000;
 
-/// Without a window, the next one begins at the earliest after so many times as long as the disk of this node
+/// Without a window, the next one begins at the earliest after this many times what the disk of this node
 /// took for the one under way: a disk takes one write after the other, so a reservation that begins earlier
 /// only waits behind that one, and those who wait for that one then wait behind it. The disks of a majority
 /// often take about as long.

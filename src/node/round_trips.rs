@@ -60,7 +60,7 @@ impl<T> RoundTrips<T> {
         self.under_way.iter_mut().map(|round_trip| &mut round_trip.what)
     }
 
-    /// Whether another one may begin. If they are quick, `quick_max` is how many may be under way.
+    /// Whether another one may begin. `quick_max` is how many may begin without a pause while they are quick.
     pub(crate) fn may_begin(&self, now: Micros, quick_max: usize) -> bool {
         self.under_way.is_empty() || self.next_at(quick_max).is_some_and(|at| at <= now)
     }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     /// When each of a number of round trips begins, after one that took so long, if another is to begin every
-    /// so many microseconds and none ends.
+    /// this many microseconds and none ends.
     fn begun(took_us: u64, interval_us: u64, quick_max: usize) -> Vec<u64> {
         let mut round_trips = RoundTrips::default();
         round_trips.begin(Micros(0), ());

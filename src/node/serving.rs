@@ -4,7 +4,7 @@
 
 use std::num::NonZeroU64;
 
-use raft_core::{Confirmation, NodeId};
+use raft_core::{Confirmation, Micros, NodeId};
 
 use super::Node;
 use super::io::{Answer, Output, RequestId};
@@ -126,8 +126,8 @@ impl Node {
     pub(super) fn answer_waiting(&mut self, waiting: Waiting, answer: Answer) {
         match waiting.asker {
             Asker::Client(_) => {
-                let arrived = waiting.deadline.0.saturating_sub(self.config.request_timeout_us);
-                self.counts.waits.note(self.now.0.saturating_sub(arrived));
+                let arrived = Micros(waiting.deadline.0.saturating_sub(self.config.request_timeout_us));
+                self.counts.waits.note(self.now.since(arrived));
             }
             // The asking node measures how long its clients wait.
             Asker::Node(..) => {}

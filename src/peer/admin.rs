@@ -189,13 +189,13 @@ pub(super) fn put_request(request: &AdminRequest, out: &mut Vec<u8>) {
         AdminRequest::Remove { cluster, id, incarnation } => {
             out.put_u8(REQUEST_REMOVE);
             out.put_u128(cluster.0);
-            out.put_u64(id.get());
-            out.put_incarnation_option(*incarnation);
+            out.put_node_id(*id);
+            out.put_option(incarnation.map(|incarnation| incarnation.0), Writer::put_u128);
         }
         AdminRequest::Transfer { cluster, to } => {
             out.put_u8(REQUEST_TRANSFER);
             out.put_u128(cluster.0);
-            out.put_node_id_option(*to);
+            out.put_option(*to, Writer::put_node_id);
         }
         AdminRequest::Status => out.put_u8(REQUEST_STATUS),
     }
@@ -212,11 +212,12 @@ pub(super) fn read_request(reader: &mut Reader<'_>) -> Result<AdminRequest, Deco
         REQUEST_REMOVE => Ok(AdminRequest::Remove {
             cluster: ClusterId(reader.u128()?),
             id: reader.node_id()?,
-            incarnation: reader.incarnation_option()?,
+            incarnation: reader.option(Reader::u128)?.map(Incarnation),
         }),
-        REQUEST_TRANSFER => {
-            Ok(AdminRequest::Transfer { cluster: ClusterId(reader.u128()?), to: reader.node_id_option()? })
-        }
+        REQUEST_TRANSFER => Ok(AdminRequest::Transfer {
+            cluster: ClusterId(reader.u128()?),
+            to: reader.option(Reader::node_id)?,
+        }),
         REQUEST_STATUS => Ok(AdminRequest::Status),
         other => Err(DecodeError::UnknownKind(other)),
     }
@@ -235,7 +236,7 @@ pub(super) fn put_response(response: &AdminResponse, out: &mut Vec<u8>) {
         }
         AdminResponse::Transferred { leader } => {
             out.put_u8(RESPONSE_TRANSFERRED);
-            out.put_u64(leader.get());
+            out.put_node_id(*leader);
         }
         AdminResponse::Status(json) => {
             out.put_u8(RESPONSE_STATUS);
@@ -243,7 +244,7 @@ pub(super) fn put_response(response: &AdminResponse, out: &mut Vec<u8>) {
         }
         AdminResponse::Redirect { leader, peer_address } => {
             out.put_u8(RESPONSE_REDIRECT);
-            out.put_u64(leader.get());
+            out.put_node_id(*leader);
             out.put_address(peer_address);
         }
         AdminResponse::Retry(reason) => {

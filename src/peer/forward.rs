@@ -3,8 +3,6 @@
 //! This module must never know what a node does with them: the node decides whether it still awaits a
 //! response.
 
-use std::num::NonZeroU64;
-
 use super::frame_type;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::node::{Forward, ForwardOutcome, SequenceNumber};
@@ -32,15 +30,11 @@ pub(super) fn put(message: &Forward, out: &mut Vec<u8>) {
 
 pub(super) fn read_take_ids(reader: &mut Reader<'_>) -> Result<Forward, DecodeError> {
     let sequence = SequenceNumber(reader.u64()?);
-    Ok(Forward::TakeIds { sequence, count: read_count(reader)?, still_awaited: reader.u8()? })
+    Ok(Forward::TakeIds { sequence, count: reader.count()?, still_awaited: reader.u8()? })
 }
 
 pub(super) fn read_take_ids_response(reader: &mut Reader<'_>) -> Result<Forward, DecodeError> {
     Ok(Forward::TakeIdsResponse { sequence: SequenceNumber(reader.u64()?), outcome: read_outcome(reader)? })
-}
-
-fn read_count(reader: &mut Reader<'_>) -> Result<NonZeroU64, DecodeError> {
-    NonZeroU64::new(reader.u64()?).ok_or(DecodeError::ZeroCount)
 }
 
 const OUTCOME_IDS: u8 = 1;
@@ -65,10 +59,7 @@ fn put_outcome(outcome: ForwardOutcome, out: &mut Vec<u8>) {
 
 fn read_outcome(reader: &mut Reader<'_>) -> Result<ForwardOutcome, DecodeError> {
     match reader.u8()? {
-        OUTCOME_IDS => {
-            let first = NonZeroU64::new(reader.u64()?).ok_or(DecodeError::ZeroId)?.get();
-            Ok(ForwardOutcome::Ids { first, count: read_count(reader)? })
-        }
+        OUTCOME_IDS => Ok(ForwardOutcome::Ids { first: reader.id()?, count: reader.count()? }),
         OUTCOME_NOT_LEADER => Ok(ForwardOutcome::NotLeader),
         OUTCOME_TIMED_OUT => Ok(ForwardOutcome::TimedOut),
         OUTCOME_OVERLOADED => Ok(ForwardOutcome::Overloaded),

@@ -130,7 +130,7 @@ impl Decoder {
     }
 
     /// Allows [`FRAME_BYTES_MAX`] from the next frame on: the other side is known.
-    pub fn accept_large(&mut self) {
+    pub fn accept_large_frames(&mut self) {
         self.bytes_max = FRAME_BYTES_MAX;
     }
 
@@ -278,7 +278,7 @@ fn begins_like_http(bytes: u64) -> bool {
     first_bytes(bytes).is_some_and(|first| BEGINNINGS.contains(&&first))
 }
 
-/// The bytes that were read as the length of a frame which would have so many bytes.
+/// The bytes that were read as the length of a frame which would have this many bytes.
 fn first_bytes(bytes: u64) -> Option<[u8; LENGTH_BYTES]> {
     let length =
         bytes.checked_sub(FRAME_HEADER_BYTES as u64).and_then(|length| u32::try_from(length).ok())?;

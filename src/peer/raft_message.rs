@@ -40,7 +40,7 @@ pub(super) fn put(message: &Message, out: &mut Vec<u8>) {
         Message::PreVoteResponse(m) => {
             out.put_u64(m.term.0);
             out.put_u64(m.next_term.0);
-            out.put_u8(u8::from(m.vote_granted));
+            out.put_bool(m.vote_granted);
         }
         Message::RequestVote(m) => {
             out.put_u64(m.term.0);
@@ -50,7 +50,7 @@ pub(super) fn put(message: &Message, out: &mut Vec<u8>) {
         }
         Message::RequestVoteResponse(m) => {
             out.put_u64(m.term.0);
-            out.put_u8(u8::from(m.vote_granted));
+            out.put_bool(m.vote_granted);
         }
         Message::AppendEntries(m) => put_append_entries(m, out),
         Message::AppendEntriesResponse(m) => put_append_entries_response(*m, out),
@@ -59,13 +59,13 @@ pub(super) fn put(message: &Message, out: &mut Vec<u8>) {
             out.put_u64(m.leader_commit.0);
             out.put_u64(m.round.0);
             out.put_u64(m.election_timeout_us);
-            out.put_u8(u8::from(m.commits_nothing));
+            out.put_bool(m.commits_nothing);
         }
         Message::HeartbeatResponse(m) => {
             out.put_u64(m.term.0);
             out.put_u64(m.round.0);
-            out.put_u8(u8::from(m.awaits_disk));
-            out.put_u64_option(m.lease_us);
+            out.put_bool(m.awaits_disk);
+            out.put_option(m.lease_us, Writer::put_u64);
         }
         Message::InstallSnapshot(m) => {
             out.put_u64(m.term.0);
@@ -118,7 +118,7 @@ pub(super) fn read(frame_type: u8, reader: &mut Reader<'_>) -> Result<Option<Mes
             term: term(reader)?,
             round: Round(reader.u64()?),
             awaits_disk: reader.bool()?,
-            lease_us: reader.u64_option()?,
+            lease_us: reader.option(Reader::u64)?,
         }),
         frame_type::INSTALL_SNAPSHOT => Message::InstallSnapshot(InstallSnapshot {
             term: term(reader)?,

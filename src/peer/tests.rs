@@ -31,7 +31,7 @@ fn framed(frame_type: u8, payload: &[u8]) -> Vec<u8> {
 /// All frames of `pieces`, which arrive one after the other on one connection from a known peer.
 fn decode_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Frame>, FrameError> {
     let mut decoder = Decoder::new();
-    decoder.accept_large();
+    decoder.accept_large_frames();
     let mut frames = Vec::new();
     for mut piece in pieces {
         while let Some(frame) = decoder.next_frame(&mut piece)? {
@@ -59,7 +59,7 @@ impl Random {
     }
 
     fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.0.any().to_be_bytes()[0]).collect()
+        (0..len).map(|_| self.0.next_u64().to_be_bytes()[0]).collect()
     }
 }
 
@@ -230,7 +230,7 @@ fn a_length_over_the_bound_is_refused_as_soon_as_the_length_is_there() {
         let decoder = || {
             let mut decoder = Decoder::new();
             if large {
-                decoder.accept_large();
+                decoder.accept_large_frames();
             }
             decoder
         };
@@ -248,7 +248,7 @@ fn a_length_over_the_bound_is_refused_as_soon_as_the_length_is_there() {
 #[test]
 fn a_long_frame_is_not_made_room_for_before_it_comes() {
     let mut decoder = Decoder::new();
-    decoder.accept_large();
+    decoder.accept_large_frames();
     let claim = (256u32 * 1024 - 9).to_be_bytes();
     assert_eq!(decoder.next_frame(&mut &claim[..]), Ok(None));
     assert_eq!(decoder.next_frame(&mut &[0; 6][..]), Ok(None));
@@ -286,7 +286,7 @@ fn random_bytes_are_taken_without_a_panic_and_in_bounded_memory() {
         let mut decoder = Decoder::new();
         let large = seed % 2 == 0;
         if large {
-            decoder.accept_large();
+            decoder.accept_large_frames();
         }
         for _ in 0..8 {
             let len = random.below(8 * 1024);
@@ -334,7 +334,7 @@ fn a_random_change_of_a_payload_is_refused_or_decodes_to_what_encodes_to_the_sam
                     .iter_mut()
                     .skip(at)
                     .take(1)
-                    .for_each(|byte| *byte = random.0.any().to_be_bytes()[0]),
+                    .for_each(|byte| *byte = random.0.next_u64().to_be_bytes()[0]),
             }
         }
         let changed = framed(bytes[8], &payload);

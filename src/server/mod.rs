@@ -108,7 +108,7 @@ impl Server {
             Waker::new(&registry, Source::Waker.token()).map_err(ServerError::io("making a waker"))?;
         let waker = Arc::new(waker);
         let listening = listeners::addresses(&config)?;
-        listeners::narrate_further(&config)?;
+        let further = listeners::further_addresses(&config)?;
         let (stop, second_signal) =
             config.stop.register(&registry).map_err(ServerError::io("watching for signals"))?;
         let peer_ports = listeners::open_for_peers(&registry, config.peer_listeners)?;
@@ -124,6 +124,9 @@ impl Server {
         .map_err(ServerError::io("starting the storage thread"))?;
         let Listening { peer_address, client_address, incarnation: _ } = listening;
         log::info!("listening peers={peer_address} clients={client_address} id={}", me.peer.id);
+        for line in further {
+            log::info!("{line}");
+        }
         let ctx = Context::new(registry, node, me, config.http, config.log_lines_left_out);
         let mut server = Server {
             poll,

@@ -163,15 +163,16 @@ impl Operations {
             AdminRequest::Remove { id, .. } => Asked::Remove(*id).to_string(),
             AdminRequest::Transfer { to, .. } => Asked::Transfer(*to).to_string(),
         };
-        if self.is_new(&asked)
+        if self.note_request(&asked)
             && let Some(left_out) = self.requests.admit(now)
         {
             log::info!("an operator asks that {asked}{left_out}");
         }
     }
 
-    /// Whether this request is not just repeated because it could not be carried out yet.
-    fn is_new(&mut self, asked: &str) -> bool {
+    /// Returns whether this request is news, and not the last one repeated because it could not be carried
+    /// out yet.
+    fn note_request(&mut self, asked: &str) -> bool {
         let is_new = self.unmet.as_deref() != Some(asked);
         self.unmet = Some(asked.to_owned());
         is_new
@@ -333,12 +334,12 @@ mod tests {
     #[test]
     fn a_request_that_is_repeated_until_it_can_be_carried_out_is_new_once() {
         let mut operations = Operations::default();
-        assert!(operations.is_new("node 3 be added"));
+        assert!(operations.note_request("node 3 be added"));
         operations.note_response(&AdminResponse::Retry(RetryReason::Busy));
-        assert!(!operations.is_new("node 3 be added"));
-        assert!(operations.is_new("node 2 be removed"));
+        assert!(!operations.note_request("node 3 be added"));
+        assert!(operations.note_request("node 2 be removed"));
         operations.note_response(&AdminResponse::Removed { at: LogIndex(9) });
-        assert!(operations.is_new("node 2 be removed"), "somebody gives the command once more");
+        assert!(operations.note_request("node 2 be removed"), "somebody gives the command once more");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The requests to stop: SIGTERM, SIGINT and SIGHUP as bytes on a stream that the loop can poll like any
 //! other.
 
-use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -18,6 +17,7 @@ use signal_hook::low_level::{pipe, signal_name, unregister};
 
 use super::shutdown::StopRequest;
 use super::token::Source;
+use crate::procfs;
 
 /// The exit status after a second signal: that of a program ended by SIGINT.
 pub const EXIT_STATUS_INTERRUPTED: u8 = 130;
@@ -43,7 +43,7 @@ fn stop_signals() -> SigSet {
 
 /// Whether this process was started with SIGHUP ignored, as nohup(1) does.
 fn ignores_hangups() -> bool {
-    ignores(&fs::read_to_string("/proc/self/status").unwrap_or_default(), SIGHUP)
+    ignores(&procfs::text("/proc/self/status").unwrap_or_default(), SIGHUP)
 }
 
 /// Requests to stop.

@@ -87,8 +87,8 @@ impl Server {
     }
 
     /// Notes whether a leader is known, and logs that none has been known for long. A node whose disk has
-    /// failed logs that instead, again and again, even if there is a leader. One that was removed has neither
-    /// to miss.
+    /// failed logs that instead, again and again, even if there is a leader. A node that was removed logs
+    /// neither.
     pub(super) fn note_leader(&mut self) {
         if self.shutdown.is_removed() {
             return;
@@ -125,8 +125,7 @@ impl Server {
             let link = self.links.status(&self.ctx, *peer);
             *peer == me || link.is_some_and(|link| is_there(link, me_as, now, patience_us))
         };
-        let voters = membership.voters().filter_map(|id| membership.peer(id));
-        voters.filter(|peer| !is_present(peer)).map(|peer| peer.id).collect()
+        membership.voting_peers().filter(|peer| !is_present(peer)).map(|peer| peer.id).collect()
     }
 
     /// Logs that the disk does not answer. A write is overdue as soon as a member would count as silent: by

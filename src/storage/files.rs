@@ -58,9 +58,9 @@ pub(super) fn retire_data_file(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Gives the finished data file its proper name, durably. The names of the other files are made durable
-/// first, and those of the directories, also of those that this process did not have to make. They come this
-/// late because the files have been synced by then, and most file systems have made all earlier names durable
-/// with them.
+/// first, and those of the directories, including those that this process did not have to make. They come
+/// this late because the files have been synced by then, and most file systems have made all earlier names
+/// durable with them.
 pub(super) fn finish(path: &Path, new_directories: usize) -> Result<(), StoreError> {
     sync_directory(path)?;
     sync_above(path, new_directories)?;

@@ -152,7 +152,8 @@ fn open_to_write(lock_path: &Path) -> io::Result<Opened> {
 }
 
 fn open_to_read(lock_path: &Path, locked_directory: Option<&File>) -> io::Result<Opened> {
-    // Who only reads makes no file, which would belong to whoever that is: the lock of the directory does.
+    // A command that only reads makes no file, which would belong to whoever runs it: the lock of the
+    // directory does.
     if locked_directory.is_some() && !lock_path.try_exists()? {
         return Ok(Opened::Nowhere);
     }

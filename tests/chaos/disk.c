@@ -16,6 +16,7 @@
  *                      power is cut.
  *   DIR.FILE.failed    exists from the first failed sync of the file on: see sync_failed.
  *   DIR.stalled        exists once a call hangs for good.
+ *   DIR.struck         exists once a call was made to fail.
  *   DIR.renamed        exists while a data file has its new name and the directory was not synced.
  *
  * A call on these files that this does not model ends the program: what is not watched must not happen. Nothing is
@@ -122,6 +123,10 @@ static int fault(const char *directory, const char *where, const char *call)
         }
         if (delay_ms >= 0) {
             usleep((useconds_t)delay_ms * 1000);
+            if (error != 0) {
+                beside(path, directory, "struck");
+                touch(path);
+            }
             return error;
         }
         beside(path, directory, "stalled");

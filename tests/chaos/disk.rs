@@ -166,7 +166,13 @@ impl Disk {
 
     /// The next `skip` calls succeed, and all later ones fail with this error number.
     pub(crate) fn fail(&self, call: Call, errno: i32, skip: u64) {
+        remove(&self.beside("struck"));
         self.set_fault(call, errno, skip, 0);
+    }
+
+    /// Whether a call has failed since [`Disk::fail`].
+    pub(crate) fn has_failed(&self) -> bool {
+        self.beside("struck").exists()
     }
 
     /// Each sync takes this long.
@@ -255,7 +261,7 @@ impl Disk {
             remove(&unsynced);
             remove(&self.beside(&format!("{name}.failed")));
         }
-        for suffix in ["renamed", "stalled"] {
+        for suffix in ["renamed", "stalled", "struck"] {
             remove(&self.beside(suffix));
         }
         cut
@@ -394,11 +400,11 @@ impl History {
                 Left::First => 1,
                 Left::Pages => {
                     if of_page.0 != number / PAGE_SECTORS {
-                        of_page = (number / PAGE_SECTORS, random.any() >> 8);
+                        of_page = (number / PAGE_SECTORS, random.next_u64() >> 8);
                     }
                     any(of_page.1)
                 }
-                Left::Sectors => any(random.any() >> 8),
+                Left::Sectors => any(random.next_u64() >> 8),
             };
             let (start, end) = (number * SECTOR_BYTES, (number + 1) * SECTOR_BYTES);
             put(&mut image, start, &versions[chosen].1);

@@ -12,7 +12,6 @@ use crate::harness::cluster::{Cluster, STEADY};
 use crate::harness::http;
 use crate::harness::load::Load;
 use crate::harness::node::Node;
-use crate::harness::status::Status;
 use crate::harness::wait;
 use crate::{SOME, cluster};
 
@@ -287,10 +286,9 @@ fn the_smallest_store_takes_any_number_of_entries() {
     let behind = cluster.follower();
     // No node keeps the log for a node that is away.
     cluster.node(behind).kill();
-    let grown = |status: &Status| status.commit_index > MANY_ENTRIES;
-    cluster.node(leader).await_status("many entries", grown);
+    cluster.node(leader).await_committed(MANY_ENTRIES);
     cluster.node(behind).restart();
-    cluster.node(behind).await_status("it has caught up", grown);
+    cluster.node(behind).await_committed(MANY_ENTRIES);
     load.finish().check();
     for node in cluster.nodes() {
         assert!(!node.log().contains("ERROR"), "{}", node.log());

@@ -34,6 +34,9 @@ const WRITES_OF_CHECKPOINT: u64 = 5;
 /// The syncs of a checkpoint: of its pages, and of the meta page.
 const SYNCS_OF_CHECKPOINT: u64 = 2;
 
+/// The syncs of a node that founds a cluster, up to its first ID.
+const SYNCS_OF_START: u64 = 7;
+
 /// So few transactions that their journal is far from full.
 const TRANSACTIONS: u64 = 40;
 
@@ -311,21 +314,21 @@ fn a_start_that_loses_its_power_leaves_a_whole_store_or_none() {
     Disk::install();
     let mut random = random(6);
     let directory = Directory::new();
-    let mut made = 0;
-    for round in 0..rounds(12) {
+    let (mut whole, mut none) = (0, 0);
+    for round in 0..rounds(2) * SYNCS_OF_START {
         let store = directory.path().join(format!("store{round}"));
         let disk = Disk::at(&store);
-        disk.slow(15);
+        disk.stall_at(Call::Sync, round % SYNCS_OF_START);
         let path = as_argument(&store);
         let start = start_at(&path);
         let running = Running::spawn(directory.path(), &start);
-        thread::sleep(Duration::from_millis(random.below(CUT_AFTER_MS_MAX)));
+        wait::until_true("it syncs", || disk.has_stalled());
         drop(running);
         disk.cut_power(&mut random);
         disk.heal();
-        made += u64::from(serves_after_start_or_restart(&directory, &store, &start));
+        if serves_after_start_or_restart(&directory, &store, &start) { whole += 1 } else { none += 1 }
     }
-    eprintln!("{made} starts had made a store");
+    assert!(whole > 0 && none > 0, "{whole} whole, {none} none");
 }
 
 /// An operator who is told that a store could not be created may find one all the same, but never half of
@@ -342,16 +345,27 @@ fn a_start_whose_disk_fails_at_any_place_leaves_a_whole_store_or_none() {
             disk.fail(call, EIO, skip);
             let path = as_argument(&store);
             let start = start_at(&path);
-            let running = Running::spawn(directory.path(), &start);
-            let is_made = wait::until("it serves or ends", || {
-                let said = running.stderr();
-                let serves = said.contains("listening");
-                (serves || said.contains("ticketd: ")).then_some(serves)
+            let mut node = Node::spawn_at(&directory, &store, 1, &["start"], &[]);
+            let listens = wait::until("it listens or ends", || {
+                let log = node.log();
+                let listens = log.contains("listening");
+                (listens || log.contains("ticketd: ")).then_some(listens)
             });
-            if is_made {
-                break;
+            if listens {
+                node.await_listening();
+                let serves = wait::until("it serves or notices the failure", || {
+                    let is_noticed = node.log().contains("takes no further part");
+                    if is_noticed { Some(false) } else { cluster::take(&node.client_address).map(|_| true) }
+                });
+                node.kill();
+                if serves && !disk.has_failed() {
+                    assert!(skip > 0, "no {} can fail", call.name());
+                    break;
+                }
+                assert!(!serves, "{} {skip} has failed, and it serves all the same", call.name());
+            } else {
+                node.end().refused(&["Input/output error", &path]);
             }
-            running.end().refused(&["Input/output error", &path]);
             if random.below(2) == 0 {
                 disk.cut_power(&mut random);
             }
@@ -425,6 +439,7 @@ fn a_drop_whose_disk_fails_at_any_sync_leaves_a_whole_store_or_none() {
         let dropped = node.command(&["drop"]);
         disk.heal();
         if dropped.status.success() {
+            assert!(!disk.has_failed(), "sync {skip} has failed, and the command succeeds all the same");
             break;
         }
         let reason = &dropped.stderr;
@@ -444,20 +459,22 @@ fn a_drop_whose_disk_fails_at_any_sync_leaves_a_whole_store_or_none() {
     assert!(whole > 0 && gone > 0, "{whole} whole, {gone} gone");
 }
 
-/// Returns whether the store had been created.
+/// Returns whether the store had been created. Whoever wanted to create it knows that, or does it again.
 fn serves_after_start_or_restart(directory: &Directory, store: &Path, start: &[&str]) -> bool {
     let path = as_argument(store);
     let made = command::run(&["verify", "--path", &path]);
     let whole = made.status.success();
+    let ports = start.iter().skip_while(|word| **word != "--raft_port").copied().collect::<Vec<_>>();
+    let command: &[&str] = if whole { &[] } else { &["start"] };
     if !whole {
         let words: &[&str] =
             if store.join("data.mdb.new").exists() { &["interrupted"] } else { &["no store"] };
         made.refused(words);
-        let ports = start.iter().skip_while(|word| **word != "--raft_port").copied().collect::<Vec<_>>();
-        let mut node = Node::spawn_at(directory, store, 1, &["start"], &ports);
-        node.await_listening();
-        assert_eq!(wait::until("an ID", || cluster::take(&node.client_address)), 1);
-        node.stop();
     }
+    let mut node = Node::spawn_at(directory, store, 1, command, &ports);
+    node.await_listening();
+    let first = wait::until("an ID", || cluster::take(&node.client_address));
+    assert!(whole || first == 1, "{first}");
+    node.stop();
     whole
 }

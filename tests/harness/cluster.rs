@@ -16,6 +16,9 @@ use super::wait;
 /// replaced quickly regardless of these timeouts.
 pub const STEADY: [&str; 4] = ["--election_timeout", "10000", "--heartbeat_interval", "50"];
 
+/// Waits for a leader: [`Cluster::leader`] or [`Cluster::lease_holder`].
+pub type AwaitLeader = fn(&Cluster) -> u64;
+
 /// A cluster whose members have the ids 1, 2, 3 and so on.
 #[derive(Debug)]
 pub struct Cluster {
@@ -113,6 +116,15 @@ impl Cluster {
             let leader = statuses.iter().find(|status| status.leads())?;
             let agreed = |status: &Status| status.leader == Some(leader.id) && status.term == leader.term;
             statuses.iter().all(agreed).then_some(leader.id)
+        })
+    }
+
+    /// Waits until a node that is awake leads and holds a lease.
+    #[track_caller]
+    pub fn lease_holder(&self) -> u64 {
+        wait::until("a leader holds a lease", || {
+            let mut statuses = self.awake().filter_map(Node::status);
+            statuses.find(|status| status.leads() && status.holds_lease).map(|status| status.id)
         })
     }
 

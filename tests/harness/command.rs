@@ -24,8 +24,11 @@ pub fn preload(library: PathBuf) {
 /// The program, without anything from this process's environment that it would look at. If the tests were
 /// started by nohup(1), they ignore SIGHUP, and so would the program.
 pub fn ticketd(args: &[&str]) -> Command {
-    ticketd_by(&["--default-signal=HUP"], args)
+    ticketd_by(&HANGS_UP, args)
 }
+
+/// For env(1): SIGHUP has its usual effect.
+const HANGS_UP: [&str; 1] = ["--default-signal=HUP"];
 
 /// The program, started by env(1) with these arguments.
 pub fn ticketd_by(env: &[&str], args: &[&str]) -> Command {
@@ -81,9 +84,14 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts the program. Its output goes to files: a pipe would stay open as long as a process that it
-    /// leaves in the background.
+    /// Starts the program.
     pub fn spawn(directory: &Path, args: &[&str]) -> Running {
+        Running::spawn_by(&HANGS_UP, directory, args)
+    }
+
+    /// Starts the program by env(1) with these arguments. Its output goes to files: a pipe would stay open as
+    /// long as a process that it leaves in the background.
+    pub fn spawn_by(env: &[&str], directory: &Path, args: &[&str]) -> Running {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let file = |name: &str| {
@@ -92,7 +100,7 @@ impl Running {
         };
         let (stdout, stderr) = (file("stdout"), file("stderr"));
         let create = |path: &Path| File::create(path).expect("the build directory can be written to");
-        let child = ticketd(args)
+        let child = ticketd_by(env, args)
             .current_dir(directory)
             .stdout(create(&stdout))
             .stderr(create(&stderr))

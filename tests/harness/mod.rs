@@ -12,6 +12,9 @@
 // sees any of it.
 #![allow(dead_code, unreachable_pub)]
 
+use std::fs::File;
+use std::io::Write;
+
 pub mod checker;
 pub mod cluster;
 pub mod command;
@@ -26,10 +29,16 @@ pub mod random;
 pub mod status;
 pub mod wait;
 
-/// Says why a test, or a part of one, is not run on this machine. With `SKIP=nothing` in the environment,
-/// that is a failure: root can run every test on a machine that has IPv6 and lets namespaces be made.
+/// Says why a test, or a part of one, is not run on this machine; `make test` lists that in the end. With
+/// `SKIP=nothing` in the environment, it is a failure: root can run every test on a machine that has IPv6 and
+/// lets namespaces be made.
 #[track_caller]
 pub fn skipped(why: &str) {
     assert!(std::env::var_os("SKIP").is_none_or(|skip| skip != "nothing"), "skipped: {why}");
     eprintln!("skipped: {why}");
+    if let Some(list) = std::env::var_os("SKIPPED") {
+        let list = File::options().append(true).open(list);
+        let written = list.and_then(|mut list| list.write_all(format!("{why}\n").as_bytes()));
+        written.expect("scripts/test.sh has made this file");
+    }
 }

@@ -137,6 +137,15 @@ impl Node {
         self.run(command::ticketd(&["--path", &path]), Some(stderr));
     }
 
+    /// Waits until this node knows of more than this many committed entries. Each may take a sync of a slow
+    /// disk, so the deadline is that of some hundred.
+    #[track_caller]
+    pub fn await_committed(&self, entries: u64) {
+        for some in (0..entries).step_by(500).chain([entries]) {
+            self.await_status(&format!("more than {some} entries"), |status| status.commit_index > some);
+        }
+    }
+
     /// Waits until the process has logged where it listens.
     ///
     /// # Panics

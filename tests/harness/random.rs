@@ -13,8 +13,8 @@ impl Random {
         Random { state: seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 }
     }
 
-    /// Any number.
-    pub fn any(&mut self) -> u64 {
+    /// The next number.
+    pub fn next_u64(&mut self) -> u64 {
         self.state ^= self.state >> 12;
         self.state ^= self.state << 25;
         self.state ^= self.state >> 27;
@@ -24,11 +24,11 @@ impl Random {
     /// A number below `bound`, which is not 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         // The bias does not matter for small bounds.
-        (self.any() >> 11) % bound
+        (self.next_u64() >> 11) % bound
     }
 
     /// This many bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.any().to_be_bytes()[0]).collect()
+        (0..count).map(|_| self.next_u64().to_be_bytes()[0]).collect()
     }
 }

@@ -190,6 +190,7 @@ impl Running {
     }
 
     pub fn exit(self) -> Exit {
+        wait_until("the node ends", || self.thread.is_finished());
         self.thread.join().unwrap().unwrap()
     }
 
@@ -260,7 +261,7 @@ pub fn exchange(address: &str, frame: &Frame) -> io::Result<Option<Frame>> {
     encode(frame, &mut bytes);
     stream.write_all(&bytes)?;
     let mut decoder = Decoder::new();
-    decoder.accept_large();
+    decoder.accept_large_frames();
     let mut buffer = [0; 4096];
     loop {
         let n = stream.read(&mut buffer)?;

@@ -3,7 +3,7 @@
 //! applies in order, once, and only what is durable; and it can start again from what is on its disk at any
 //! moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use raft_core::{
@@ -29,6 +29,8 @@ pub(super) struct Node {
     members: Arc<Membership>,
     votes: BTreeMap<Term, Peer>,
     proposals: u64,
+    /// Those that are not done.
+    proposed: BTreeSet<ProposalId>,
     barriers: u64,
     /// The last barrier that passed.
     passed: u64,
@@ -46,6 +48,7 @@ impl Node {
             sent: Vec::new(),
             votes: BTreeMap::new(),
             proposals: 0,
+            proposed: BTreeSet::new(),
             barriers: 0,
             passed: 0,
         }
@@ -81,14 +84,20 @@ impl Node {
     }
 
     pub(super) fn propose(&mut self, bytes: u8) -> Result<(), Stopped> {
-        self.proposals += 1;
-        let command = vec![0; usize::from(bytes)].into();
-        self.step(Input::Propose { proposal: ProposalId(self.proposals), command })
+        let (proposal, command) = (self.next_proposal(), vec![0; usize::from(bytes)].into());
+        self.step(Input::Propose { proposal, command })
     }
 
     pub(super) fn change(&mut self, change: MembershipChange) -> Result<(), Stopped> {
+        let proposal = self.next_proposal();
+        self.step(Input::ChangeMembership { proposal, change })
+    }
+
+    fn next_proposal(&mut self) -> ProposalId {
         self.proposals += 1;
-        self.step(Input::ChangeMembership { proposal: ProposalId(self.proposals), change })
+        let proposal = ProposalId(self.proposals);
+        self.proposed.insert(proposal);
+        proposal
     }
 
     pub(super) fn begin_barrier(
@@ -181,7 +190,9 @@ impl Node {
             Output::RoleChanged { role, .. } => {
                 assert!(role != Role::Leader || !self.raft.is_muted(), "it leads without a disk");
             }
-            Output::ProposalDone { proposal, .. } => assert!(proposal.0 <= self.proposals),
+            Output::ProposalDone { proposal, .. } => {
+                assert!(self.proposed.remove(&proposal), "{proposal:?} was not asked for, or is done twice");
+            }
             Output::EntriesLost { acknowledged, last } => {
                 let lacks = acknowledged > last || acknowledged == self.raft.commit_index();
                 assert!(lacks && self.raft.is_muted(), "nothing is lost");

@@ -10,9 +10,9 @@ impl Rng {
         Rng(SplitMix64::new(seed))
     }
 
-    /// Any number.
-    pub(crate) fn any(&mut self) -> u64 {
-        self.0.any()
+    /// The next number.
+    pub(crate) fn next_u64(&mut self) -> u64 {
+        self.0.next_u64()
     }
 
     /// From 0 up to but excluding `bound`.

@@ -101,6 +101,11 @@ fn a_vote_that_a_crash_undid_was_never_sent_and_may_go_to_another() {
     cluster.restart(2);
     assert_eq!(cluster.nodes[&2].raft.hard_state().voted_for, None);
     assert_eq!(cluster.role(1), Role::Candidate, "it was not counted");
+    cluster.stalled.clear();
+    cluster.crash(1);
+    cluster.cut.clear();
+    cluster.elect(3);
+    assert_eq!(cluster.nodes[&2].raft.hard_state().voted_for.map(|p| p.id), Some(id(3)));
 }
 
 #[test]

@@ -453,20 +453,36 @@ fn a_second_transfer_to_who_cannot_lead_leaves_the_first_as_it_is() {
 
 #[test]
 fn an_order_of_a_past_term_or_of_somebody_who_does_not_lead_is_ignored() {
-    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    cluster.node(2).receive(peer(1), Message::TimeoutNow(TimeoutNow { term: Term(1) }));
-    cluster.node(2).receive(peer(3), Message::TimeoutNow(TimeoutNow { term: Term(2) }));
-    assert_eq!(cluster.role(2), Role::Follower);
-    assert_eq!(cluster.nodes[&2].raft.current_term(), Term(2));
+    for (from, term) in [(1, Term(1)), (3, Term(2)), (1, Term(2))] {
+        let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+        cluster.node(2).receive(peer(from), Message::TimeoutNow(TimeoutNow { term }));
+        cluster.collect(2);
+        cluster.settle();
+        // The last one is as it should be, and shows that it would come to something.
+        let is_obeyed = (from, term) == (1, Term(2));
+        assert_eq!(cluster.leader(), Some(id(if is_obeyed { 2 } else { 1 })), "{term} of {from}");
+    }
 }
 
 #[test]
 fn an_order_that_reaches_a_learner_is_ignored() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    // It acknowledges no more than it has to: so it is not promoted.
+    cluster.stalled.insert(4);
     cluster.add(1, 4);
-    cluster.deliver(1, 4);
-    cluster.node(4).receive(peer(1), Message::TimeoutNow(TimeoutNow { term: Term(2) }));
-    assert_ne!(cluster.role(4), Role::Candidate);
+    cluster.settle();
+    while cluster.nodes[&4].raft.membership().peer(id(4)).is_none() {
+        assert!(cluster.sync_one(4), "it is sent the log");
+        cluster.settle();
+    }
+    let learner = cluster.node(4);
+    assert!(!learner.raft.membership().is_voter(id(4)));
+    learner.take_sent();
+    learner.receive(peer(1), Message::TimeoutNow(TimeoutNow { term: Term(2) }));
+    while learner.sync() {}
+    let asks = |(_, message): &(_, Message)| matches!(message, Message::PreVote(_) | Message::RequestVote(_));
+    assert!(!learner.take_sent().iter().any(asks));
+    assert_eq!((learner.raft.role(), learner.raft.current_term()), (Role::Follower, Term(2)));
 }
 
 /// A sick disk must not hold a healthy cluster.

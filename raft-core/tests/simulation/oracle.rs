@@ -1,8 +1,11 @@
 //! What must hold of the cluster as a whole (Raft Figure 3), whatever happens to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use raft_core::{BarrierId, Confirmation, Entry, LogIndex, Message, Peer, Raft, Role, Term};
+use raft_core::{
+    BarrierId, Confirmation, Entry, LogIndex, Message, Payload, Peer, ProposalId, ProposalOutcome, Raft,
+    Role, Term,
+};
 
 use crate::harness::node::Node;
 
@@ -15,6 +18,10 @@ pub(crate) struct Oracle {
     committed: BTreeMap<LogIndex, (Entry, Term)>,
     /// The state after each index, as the first node to apply it computed it.
     digests: BTreeMap<LogIndex, u64>,
+    /// Those that are not done, and who was asked.
+    proposals: BTreeMap<ProposalId, Peer>,
+    /// Those that were not appended, and so must never be committed.
+    not_appended: BTreeSet<ProposalId>,
     /// Those that have not passed, at leaders that still lead.
     barriers: BTreeMap<BarrierId, Barrier>,
 }
@@ -76,10 +83,18 @@ impl Oracle {
         let (first, last) = (from.0 + 1, raft.commit_index().0);
         for index in first..=last {
             // What this node has compacted was checked when it was committed, or came as a snapshot.
-            let Some(entry) = raft.entry(LogIndex(index)) else { continue };
+            let Some(entry) = raft.entry(LogIndex(index)) else {
+                let base = raft.snapshot().map_or(LogIndex(0), |snapshot| snapshot.last_included_index);
+                assert!(index <= base.0, "{:?} commits entry {index} and does not have it", raft.me());
+                continue;
+            };
             if let Some((known, _)) = self.committed.get(&entry.index) {
                 assert_eq!(known, entry, "{:?} commits another entry than was", raft.me());
                 continue;
+            }
+            if let Payload::Command(command) = &entry.payload {
+                let proposal = proposal_of(command);
+                assert!(!self.not_appended.contains(&proposal), "{proposal:?} is committed and was refused");
             }
             self.committed.insert(entry.index, (entry.clone(), raft.current_term()));
             for node in all.clone() {
@@ -87,6 +102,29 @@ impl Oracle {
                     assert_holds(&node.raft, entry);
                 }
             }
+        }
+    }
+
+    /// A node is asked to append something.
+    pub(crate) fn on_proposed(&mut self, proposal: ProposalId, at: Peer) {
+        self.proposals.insert(proposal, at);
+    }
+
+    /// A proposal is done once, where it was made. What is said to be committed is that proposal, and what is
+    /// said not to be appended never is.
+    pub(crate) fn on_proposal_done(&mut self, me: Peer, proposal: ProposalId, outcome: ProposalOutcome) {
+        let at = self.proposals.remove(&proposal);
+        assert_eq!(at, Some(me), "{proposal:?} is done: {outcome:?}");
+        match outcome {
+            ProposalOutcome::Committed(index) => match self.committed.get(&index).map(|(e, _)| &e.payload) {
+                Some(Payload::Command(command)) => assert_eq!(proposal_of(command), proposal, "at {index:?}"),
+                Some(Payload::Membership(_)) => {}
+                other => panic!("{proposal:?} is committed at {index:?}, where {other:?} is"),
+            },
+            ProposalOutcome::NotAppended(_) => {
+                self.not_appended.insert(proposal);
+            }
+            ProposalOutcome::Unknown => {}
         }
     }
 
@@ -157,4 +195,9 @@ fn assert_holds(raft: &Raft, entry: &Entry) {
     let holds = compacted || raft.entry(entry.index) == Some(entry);
     let (me, term) = (raft.me(), raft.current_term());
     assert!(holds, "{me:?} leads in {term:?} without the committed entry {:?}", entry.index);
+}
+
+/// Commands begin with the number of their proposal.
+fn proposal_of(command: &[u8]) -> ProposalId {
+    ProposalId(u64::from_be_bytes(command[..8].try_into().expect("each is at least as long")))
 }

@@ -126,7 +126,7 @@ impl World {
     pub(crate) fn create(&mut self, me: Peer, recovered: Recovered) {
         let clock_ahead_us = self.rng.below(10_000_000);
         let config = raft_core::Config {
-            seed: self.rng.any(),
+            seed: self.rng.next_u64(),
             lease: self.weather.lease,
             election_timeout_us: self.weather.election_timeout_us(&mut self.rng),
             ..config(me)
@@ -177,6 +177,9 @@ impl World {
         let Some(host) = self.hosts.get_mut(&me) else { return };
         if host.up {
             host.node.now = now.plus(host.clock_ahead_us);
+            if let Input::Propose { proposal, .. } | Input::ChangeMembership { proposal, .. } = input {
+                self.oracle.on_proposed(proposal, me);
+            }
             host.node.step(input);
             self.after_step(me);
         }
@@ -379,7 +382,10 @@ impl World {
             }
             Output::Dropped { from, reason } => panic!("{me:?} dropped a message of {from:?}: {reason:?}"),
             Output::Restored(_) | Output::RoleChanged { .. } => {}
-            Output::ProposalDone { .. } | Output::TransferAborted => {}
+            Output::ProposalDone { proposal, outcome } => {
+                self.oracle.on_proposal_done(me, *proposal, *outcome);
+            }
+            Output::TransferAborted => {}
             Output::Write(_) | Output::Send { .. } => unreachable!("the bench takes these itself"),
         }
         let node = &self.hosts[&me].node;

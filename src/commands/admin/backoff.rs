@@ -40,7 +40,7 @@ impl Backoff {
         Backoff { answer_timeout, pause: PAUSE_MIN, rng: SplitMix64::new(seed) }
     }
 
-    /// How long each of so many addresses may take to answer in this round.
+    /// How long each of this many addresses may take to answer in this round.
     pub(crate) fn answer_timeout(&self, addresses: usize) -> Duration {
         if addresses > 1 { self.answer_timeout } else { ANSWER_TIMEOUT }
     }

@@ -117,7 +117,7 @@ impl fmt::Display for AskError {
         match (&self.problem, self.may_have_happened) {
             (AskProblem::Refused(_) | AskProblem::Incompatible { .. }, _) => Ok(()),
             (AskProblem::Interrupted | AskProblem::GaveUp { .. }, true) => {
-                f.write_str(", and it may or may not have done it: give the command again")
+                f.write_str(", and it may or may not have done it: run the command again")
             }
             (AskProblem::Interrupted | AskProblem::GaveUp { .. }, false) => {
                 f.write_str(", and nothing has changed: try again later")
@@ -215,7 +215,7 @@ impl<'a, T> Asking<'a, T> {
         }
     }
 
-    /// Asks one member, which has so long to answer, and those that it redirects to, which have as long as
+    /// Asks one member, which has this long to answer, and those that it redirects to, which have as long as
     /// any. `None` if nothing is settled.
     fn follow(&mut self, member: &str, mut answer_timeout: Duration) -> Result<Option<T>, AskError> {
         let mut address = member.to_owned();

@@ -65,7 +65,7 @@ impl Contacts {
         let Identity { me, standing } = *store.identity();
         match standing {
             Standing::Joining => Err(Failure::runtime(format!(
-                "the join of the store at {} did not finish: give the 'ticketd join' command again, or \
+                "the join of the store at {} did not finish: run the 'ticketd join' command again, or \
                  destroy the store with 'ticketd drop {}'",
                 path.display(),
                 path_flag(path)

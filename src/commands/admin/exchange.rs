@@ -58,7 +58,7 @@ fn receive(
 ) -> Result<AdminResponse, Trouble> {
     let asked = Instant::now();
     let mut decoder = Decoder::new();
-    decoder.accept_large();
+    decoder.accept_large_frames();
     let mut buffer = vec![0; READ_BYTES];
     while asked.elapsed() < answer_timeout {
         patience.check().map_err(Trouble::Impatient)?;

@@ -126,7 +126,7 @@ pub(crate) fn listening() -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(LISTENING)?;
         stdout.flush()?;
-        // Who reads the other end of the pipe should not wait for its end as long as the node lives.
+        // Whoever reads the other end of the pipe should not wait for its end as long as the node lives.
         if let Err(error) = rustix::stdio::dup2_stdout(&null) {
             log::debug!("standard output stays open: {error}");
         }

@@ -9,16 +9,17 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
-use rustix::process::{Pid, getpid};
+use rustix::process::{Pid, getpid, test_kill_process};
 
+use super::file_id::FileId;
 use crate::commands::Failure;
 use crate::commands::random::random_u64;
+use crate::procfs;
 
 /// A process id has at most ten digits; a longer file is not a pid file.
 const CONTENT_BYTES_MAX: u64 = 32;
@@ -38,9 +39,9 @@ pub(crate) struct PidFile {
     prepared: PathBuf,
     /// The prepared file, locked as long as this process lives: one that is not locked is a leftover.
     _locked: File,
-    /// Device and inode of the prepared file. The content does not suffice to recognise it: in two containers
-    /// that share a directory, both processes may have id 1.
-    file: Option<(u64, u64)>,
+    /// The prepared file. Its content does not suffice to recognise it: in two containers that share a
+    /// directory, both processes may have id 1.
+    file: Option<FileId>,
 }
 
 impl PidFile {
@@ -69,7 +70,7 @@ impl PidFile {
             let _ = fs::remove_file(&prepared);
             return Err(unwritable(path, &error));
         }
-        Ok(PidFile { path: path.to_owned(), file: inode_at(&prepared), prepared, _locked: file })
+        Ok(PidFile { path: path.to_owned(), file: FileId::at(&prepared), prepared, _locked: file })
     }
 
     /// Makes the file appear.
@@ -130,7 +131,7 @@ impl Drop for PidFile {
         // A failure here cannot be helped: the node is ending, and a file left behind is recognised as stale.
         let _ = fs::remove_file(&self.prepared);
         let names_us = matches!(read(&self.path), Ok(Some(Content::Pid(pid))) if pid == getpid());
-        if names_us && self.file.is_some() && inode_at(&self.path) == self.file {
+        if names_us && self.file.is_some() && FileId::at(&self.path) == self.file {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -206,10 +207,6 @@ fn refuse_if_owned(path: &Path, known_as: &Path) -> Result<(), Failure> {
     }
 }
 
-fn inode_at(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
-}
-
 fn read(path: &Path) -> io::Result<Option<Content>> {
     match fs::metadata(path) {
         Ok(metadata) if !metadata.is_file() || metadata.len() > CONTENT_BYTES_MAX => {
@@ -232,15 +229,14 @@ fn read(path: &Path) -> io::Result<Option<Content>> {
 fn is_alive(pid: Pid) -> bool {
     // A zombie: it has ended, but its parent has not collected its status, as happens when the parent is the
     // first process of a container.
-    let is_zombie =
-        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| state(&stat) == Some("Z"));
+    let is_zombie = procfs::text(format!("/proc/{pid}/stat")).is_ok_and(|stat| state(&stat) == Some("Z"));
     if is_zombie {
         return false;
     }
-    match rustix::process::test_kill_process(pid) {
+    match test_kill_process(pid) {
         Ok(()) => true,
         // The process exists and belongs to another user.
-        Err(error) => error == rustix::io::Errno::PERM,
+        Err(error) => error == Errno::PERM,
     }
 }
 

@@ -53,7 +53,7 @@ fn asked(node: &mut Node, now: u64) -> Option<(SequenceNumber, u64)> {
     })
 }
 
-/// The leader's answer that so many IDs were taken.
+/// The leader's answer that this many IDs were taken.
 fn granted(first: u64, n: u64) -> ForwardOutcome {
     ForwardOutcome::Ids { first, count: count(n) }
 }
@@ -368,7 +368,7 @@ fn leader_that_hears_nobody() -> (Bench, usize) {
     (bench, leader)
 }
 
-/// Another node asks the node at this place for so many IDs, and still waits for so many messages before.
+/// Another node asks the node at this place for this many IDs, and still waits for this many messages before.
 fn ask(bench: &mut Bench, at: usize, from: u64, (sequence, still_awaited): (u64, u8), n: u64) {
     let message = Forward::TakeIds { sequence: SequenceNumber(sequence), count: count(n), still_awaited };
     bench.nodes[at].step(bench.now, Input::Message { from: peer(from), message: message.into() });

@@ -207,7 +207,8 @@ impl Clients {
     }
 
     /// A page may take a millisecond to make, and a client may ask for many at once: beyond the bound, pages
-    /// wait for the next turn. Who has asked and is gone costs nobody else's place.
+    /// wait for the next turn. A client that has asked and is gone costs nobody else
+    /// a place.
     fn answer_pages(&mut self, ctx: &mut Context, view: View<'_>) {
         let mut made = 0;
         while made < PAGES_PER_TURN_MAX {

@@ -19,7 +19,7 @@ use crate::server::testing::context;
 use crate::server::token::Source;
 use crate::storage::{MAP_BYTES_MIN, NewStore, StorageThread, Store, TestDir};
 
-/// So many send more than a turn takes in, although each is read once and in full.
+/// This many send more than a turn takes in, although each is read once and in full.
 const MANY: usize = 64;
 
 /// The clients of a node, at Unix-domain sockets: what one side has written is there for the other at once.

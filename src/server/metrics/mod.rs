@@ -74,7 +74,7 @@ fn render_process(page: &mut Exposition, process: &Process, unix_us_at_start: u6
 }
 
 fn render_clients(page: &mut Exposition, counters: &Counters, tally: &Tally, gauges: Gauges) {
-    page.gauge("ticketd_http_connections", "Open connections of clients.", number(gauges.clients));
+    page.gauge("ticketd_http_connections", "Open client connections.", number(gauges.clients));
     page.gauge(
         "ticketd_http_connections_max",
         "The most that may be open; beyond it new ones are refused.",

@@ -1,10 +1,9 @@
 //! What the operating system tells about this process (Linux: proc(5)). What it does not tell is left out.
 
-use std::fs;
-
 use raft_core::Micros;
 use rustix::process::{Resource, getrlimit};
 
+use crate::procfs;
 use crate::server::sockets::open_descriptors::OpenDescriptors;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,13 +12,13 @@ pub(super) struct Process {
     /// Processor time spent on it, in microseconds.
     pub(super) cpu_us: u64,
     pub(super) open_descriptors: Option<u64>,
-    /// `None` also if there is no limit.
+    /// `None` if there is no limit, too.
     pub(super) descriptors_max: Option<u64>,
 }
 
 impl Process {
     pub(super) fn read(now: Micros, descriptors: &OpenDescriptors) -> Process {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let status = procfs::text("/proc/self/status").unwrap_or_default();
         Process {
             resident_bytes: resident_bytes(&status),
             cpu_us: cpu_us(),

@@ -1,4 +1,5 @@
-//! A bound on log lines of one kind, so that what causes one again and again does not fill a disk. Pure.
+//! A bound on log lines of one kind, so that what causes one again and again does not fill a disk: the
+//! generic cell rate algorithm (ITU-T I.371), with lines for cells. Pure.
 
 use std::fmt;
 
@@ -12,7 +13,7 @@ use crate::server::limits::{LOG_LINES_AT_ONCE_MAX, REMINDER_INTERVAL_US};
 pub(crate) struct LogLimit {
     /// How far `settled_at` may be ahead when another line is let through.
     ahead_us_max: u64,
-    /// When as many intervals have passed as lines were let through.
+    /// When as many intervals have passed as lines were let through: the theoretical arrival time.
     settled_at: Micros,
     left_out: u64,
 }

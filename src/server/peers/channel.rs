@@ -83,8 +83,8 @@ impl Channel {
     }
 
     /// From now on, frames may be as large as those of members are.
-    pub(crate) fn accept_large(&mut self) {
-        self.decoder.accept_large();
+    pub(crate) fn accept_large_frames(&mut self) {
+        self.decoder.accept_large_frames();
     }
 
     /// Queues a frame.

@@ -52,7 +52,7 @@ pub fn require_descriptors() -> Result<(), ServerError> {
 }
 
 /// What each use gets, once the process has opened all that it opens for good. `wanted` is how many clients
-/// the operator permits, who is told if there is no room for as many.
+/// the operator permits; the log says if there is no room for as many.
 pub(crate) fn allot_descriptors(wanted: Option<u32>) -> Result<Allotment, ServerError> {
     let limit = raised_limit();
     let as_usize = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
@@ -65,8 +65,8 @@ pub(crate) fn allot_descriptors(wanted: Option<u32>) -> Result<Allotment, Server
         && granted < wanted.unwrap_or(CLIENT_CONNECTIONS_TO_EXPECT)
     {
         let shortfall = match wanted {
-            Some(wanted) => format!("{granted} connections of clients instead of {wanted}"),
-            None => format!("only {granted} connections of clients"),
+            Some(wanted) => format!("{granted} client connections instead of {wanted}"),
+            None => format!("only {granted} client connections"),
         };
         log::warn!(
             "{shortfall}: the limit of open files is {limit}, and {} are kept for other use; raise it \

@@ -89,10 +89,11 @@ fn local_address(listener: Option<&TcpListener>) -> Result<String, ServerError> 
     Ok(address.map_err(ServerError::io("asking for the address of a port"))?.to_string())
 }
 
-/// Logs where this node listens apart from the first ports.
-pub(crate) fn narrate_further(config: &ServerConfig) -> Result<(), ServerError> {
+/// Where this node listens apart from the first ports, each as a line of the log.
+pub(crate) fn further_addresses(config: &ServerConfig) -> Result<Vec<String>, ServerError> {
+    let mut lines = Vec::new();
     for listener in config.peer_listeners.iter().skip(1) {
-        log::info!("peers also at {}", local_address(Some(listener))?);
+        lines.push(format!("peers also at {}", local_address(Some(listener))?));
     }
     for ClientListener { socket, serves } in config.client_listeners.iter().skip(1) {
         let who = match serves {
@@ -101,14 +102,15 @@ pub(crate) fn narrate_further(config: &ServerConfig) -> Result<(), ServerError> 
         };
         match socket {
             ClientSocket::Tcp(listener) => {
-                log::info!("{who} at {}", local_address(Some(listener))?);
+                lines.push(format!("{who} at {}", local_address(Some(listener))?));
             }
             ClientSocket::Unix(listener) => {
                 let address = listener.local_addr().ok();
                 let path = address.as_ref().and_then(|address| address.as_pathname());
-                log::info!("{who} at {}", path.unwrap_or("a Unix-domain socket".as_ref()).display());
+                let path = path.unwrap_or("a Unix-domain socket".as_ref());
+                lines.push(format!("{who} at {}", path.display()));
             }
         }
     }
-    Ok(())
+    Ok(lines)
 }

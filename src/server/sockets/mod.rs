@@ -115,7 +115,7 @@ impl SendQueue {
 mod tests {
     use super::*;
 
-    /// Takes so many bytes with each write, and blocks when no widths are left.
+    /// Takes this many bytes with each write, and blocks when no widths are left.
     struct Narrow {
         widths: Vec<usize>,
         taken: Vec<u8>,

@@ -41,8 +41,8 @@ impl Sweep {
         self.under_way.map_or(self.next, |search| Some(search.began))
     }
 
-    /// Which places of a table with so many to search now. The caller must note every deadline that it finds
-    /// there.
+    /// Which places of a table with this many to search now. The caller must note every deadline that it
+    /// finds there.
     pub(crate) fn part(&mut self, now: Micros, places: usize) -> Range<usize> {
         let UnderWay { began, place: from } = match self.under_way.take() {
             Some(search) => search,

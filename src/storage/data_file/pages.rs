@@ -5,6 +5,7 @@
 //! for granted: every page that is reached is within the file, is reached once, and is not in use and free at
 //! once; its nodes are inside it and in order. The records in the leaves are not examined: they have
 //! checksums of their own.
+//!
 //! This module uses the file alone; `layout` knows what is where in a page. It must never know what the
 //! records are.
 

@@ -106,7 +106,7 @@ impl StoreError {
                 .into()
             }
             StoreError::Interrupted { what: Interrupted::Making, .. } => {
-                "give the 'ticketd start' or 'ticketd join' command again".into()
+                "run the 'ticketd start' or 'ticketd join' command again".into()
             }
             StoreError::Interrupted { what: Interrupted::Destroying, path } => {
                 let drop = drop_command(path);
@@ -178,7 +178,7 @@ fn fmt_entries_lost(acknowledged: LogIndex, last: LogIndex, f: &mut fmt::Formatt
         f.write_str("has another in its place")?;
     }
     f.write_str(
-        ": the store is a copy of earlier times, or another process runs with a copy of it and has \
+        ": the store is an earlier copy, or another process runs with a copy of it and has \
          acknowledged that entry, or its disk loses what it reports as written",
     )
 }

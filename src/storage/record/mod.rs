@@ -273,7 +273,7 @@ impl Value<'_> {
             Value::MapSize(map_bytes) => out.put_u64(*map_bytes),
             Value::HardState(hard_state) => {
                 out.put_u64(hard_state.current_term.0);
-                out.put_peer_option(hard_state.voted_for);
+                out.put_option(hard_state.voted_for, Writer::put_peer);
             }
             Value::Snapshot(snapshot) => out.put_snapshot(snapshot),
             Value::Entry(entry) => out.put_entry(entry),
@@ -317,11 +317,10 @@ fn put_settings(out: &mut Vec<u8>, settings: &[Setting]) {
 }
 
 fn put_extent(out: &mut Vec<u8>, extent: &Extent) {
-    out.put_u8(u8::from(extent.snapshot.is_some()));
-    if let Some((index, term)) = extent.snapshot {
+    out.put_option(extent.snapshot, |out, (index, term)| {
         out.put_u64(index.0);
         out.put_u64(term.0);
-    }
+    });
     out.put_u64(extent.last_log_index.0);
 }
 
@@ -415,7 +414,7 @@ fn read_payload(key: Key, reader: &mut Reader<'_>) -> Result<Record, DecodeError
         Key::MapSize => Record::MapSize(reader.u64()?),
         Key::HardState => Record::HardState(HardState {
             current_term: Term(reader.u64()?),
-            voted_for: reader.peer_option()?,
+            voted_for: reader.option(Reader::peer)?,
         }),
         Key::Snapshot => Record::Snapshot(reader.snapshot()?),
         Key::Entry(_) => Record::Entry(reader.entry()?),
@@ -460,7 +459,7 @@ fn read_settings(reader: &mut Reader<'_>) -> Result<Vec<Setting>, DecodeError> {
 }
 
 fn read_extent(reader: &mut Reader<'_>) -> Result<Extent, DecodeError> {
-    let snapshot = if reader.bool()? { Some((LogIndex(reader.u64()?), Term(reader.u64()?))) } else { None };
+    let snapshot = reader.option(|reader| Ok((LogIndex(reader.u64()?), Term(reader.u64()?))))?;
     Ok(Extent { snapshot, last_log_index: LogIndex(reader.u64()?) })
 }
 

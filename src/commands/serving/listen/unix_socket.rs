@@ -8,7 +8,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::BACKLOG;
 use super::error::ListenError;
+use crate::commands::serving::file_id::FileId;
 
 /// A socket with a path in the file system, which is removed when this is dropped. Nothing can connect before
 /// [`UnixSocket::listen`].
@@ -31,8 +32,7 @@ pub(super) struct UnixSocket {
 #[derive(Debug)]
 pub(crate) struct SocketPath {
     path: PathBuf,
-    /// Device and inode.
-    file: Option<(u64, u64)>,
+    file: Option<FileId>,
     /// Last, so that no other process takes the path before it is removed.
     _lock: SocketPathLock,
 }
@@ -61,7 +61,7 @@ impl UnixSocket {
             socket.bind(&SockAddr::unix(path)?)?;
             Ok(UnixSocket {
                 socket,
-                path: SocketPath { path: path.to_owned(), file: inode_at_nofollow(path), _lock: lock },
+                path: SocketPath { path: path.to_owned(), file: FileId::at_nofollow(path), _lock: lock },
             })
         };
         bind().map_err(failed)
@@ -74,8 +74,8 @@ impl UnixSocket {
     /// so that nothing could connect.
     pub(super) fn listen(self) -> Result<(UnixListener, SocketPath), ListenError> {
         let UnixSocket { socket, path } = self;
-        let listen = || match inode_at_nofollow(&path.path) {
-            there if there == path.file => socket.listen(BACKLOG),
+        let listen = || match FileId::at_nofollow(&path.path) {
+            there if there.is_some() && there == path.file => socket.listen(BACKLOG),
             Some(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody else has taken its place")),
             None => Err(io::Error::new(io::ErrorKind::NotFound, "somebody has removed it")),
         };
@@ -107,7 +107,7 @@ impl SocketPathLock {
             let opened = file.metadata()?;
             // Its last owner may have removed the file after it was opened here: a lock on it excludes
             // nobody.
-            if inode_at_nofollow(&path) == Some((opened.dev(), opened.ino())) {
+            if FileId::at_nofollow(&path) == Some(FileId::of(&opened)) {
                 return Ok(SocketPathLock { path, file });
             }
         }
@@ -117,8 +117,8 @@ impl SocketPathLock {
 
 impl Drop for SocketPathLock {
     fn drop(&mut self) {
-        let ours = self.file.metadata().ok().map(|ours| (ours.dev(), ours.ino()));
-        if ours.is_some() && inode_at_nofollow(&self.path) == ours {
+        let ours = self.file.metadata().ok().as_ref().map(FileId::of);
+        if ours.is_some() && FileId::at_nofollow(&self.path) == ours {
             // If it stays behind, it is not locked.
             let _ = fs::remove_file(&self.path);
         }
@@ -147,15 +147,11 @@ fn open_lock(path: &Path) -> io::Result<File> {
 
 impl Drop for SocketPath {
     fn drop(&mut self) {
-        if self.file.is_some() && inode_at_nofollow(&self.path) == self.file {
+        if self.file.is_some() && FileId::at_nofollow(&self.path) == self.file {
             // If it stays behind, the next start treats it as stale.
             let _ = fs::remove_file(&self.path);
         }
     }
-}
-
-fn inode_at_nofollow(path: &Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// Makes way for a new socket, unless a process listens there or the path leads to something else.

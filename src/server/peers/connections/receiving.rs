@@ -150,7 +150,7 @@ impl PeerConnections {
                 let replaced = self.replace_former(ctx.now(), &hello);
                 links.on_hello(ctx, from, &hello.peer_address);
                 let connection = &mut self.connections[key];
-                connection.channel.accept_large();
+                connection.channel.accept_large_frames();
                 connection.party = Party::Peer { hello: Box::new(hello), replaced, heard_at: ctx.now() };
                 connection.channel.queue(&Frame::Welcome(welcome));
             }
@@ -309,7 +309,7 @@ mod tests {
         fn receive_from(&mut self, key: usize, bytes: &[u8]) {
             let next =
                 self.connections.on_bytes(&mut self.ctx, &mut self.links, &mut no_operation, key, bytes);
-            self.connections.settle(&mut self.ctx, key, next);
+            self.connections.flush_or_close(&mut self.ctx, key, next);
         }
 
         /// Node 3 sends a message, and turns pass until it has been read.

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use log::Level;
 use mio::net::TcpStream;
-use raft_core::Micros;
 use socket2::SockRef;
 
 use super::attempt::{Attempt, PeerProcess};
@@ -104,13 +103,12 @@ impl Links {
         let link = &mut self.links[key];
         ctx.counters.links_broken += 1;
         if !ctx.membership.contains(link.peer) {
-            // A node that left closes its connections; its leaving has been logged already.
             log::debug!("the link to node {}, which is no member, broke: {reason}", link.peer);
-            link.flaps.forget_untold();
+            link.log.on_left();
         } else {
-            link.log_change(now, format!("the link to node {} broke: {reason}", link.peer));
+            let line = format!("the link to node {} broke: {reason}", link.peer);
+            log_line(link.log.on_broken(now, line));
         }
-        link.is_told_down = true;
         link.broke_at = Some(now);
         // A link that breaks as soon as it is up, again and again, is not dialled in a tight loop.
         if matches!(link.state, LinkState::Up { since, .. } if now.since(since) >= LINK_SETTLED_US) {
@@ -136,27 +134,25 @@ impl Links {
     ) {
         let link = &mut self.links[key];
         ctx.counters.dials_failed += 1;
-        if link.dialled == link.claimed_address() {
-            link.failure = Some(reason.to_string());
+        if link.whereabouts.is_dialled_as_claimed() {
+            link.log.note_failure(reason.to_string());
         }
-        let Link { peer, dialled, .. } = link;
-        // A node that joins receives the members of former times first, and some have left since.
+        let (peer, dialled) = (link.peer, link.whereabouts.dialled());
+        // A node that joins receives former members first, and some have left since.
         let is_joining = !ctx.node.membership().contains(ctx.me.peer);
-        if link.is_told_down || is_joining {
+        if link.log.says_down() || is_joining {
             log::debug!("node {peer} at {dialled}: {reason}");
         } else {
             let line = format!("node {peer} at {dialled} cannot be reached, trying again: {reason}");
-            link.log_change(ctx.now(), line);
-            link.is_told_down = true;
+            log_line(link.log.on_broken(ctx.now(), line));
         }
         if peer_process == PeerProcess::Gone && link.may_be_gone() {
-            ctx.step(Input::PeerUnreachable(link.peer));
+            ctx.step(Input::PeerUnreachable(peer));
         }
         self.retry_later(ctx, key);
     }
 
-    /// Waits before the next attempt, which tries the peer's other address, if there is one. If that address
-    /// became known during this attempt, it is already the next.
+    /// Waits before the next attempt, which tries the peer's other address, if there is one.
     ///
     /// The wait counts from the beginning of this attempt. If nothing answered it, waiting once more would
     /// only put off the moment when the end of a partition is noticed.
@@ -165,14 +161,12 @@ impl Links {
         link.was_cut_short = false;
         let until = link.dialled_at.plus(link.backoff.next_delay_us()).max(ctx.now());
         link.state = LinkState::Waiting { until };
-        if link.dialled == link.address_to_dial() {
-            link.tries_announced = !link.tries_announced;
-        }
+        link.whereabouts.dial_the_other();
     }
 
     fn dial(&mut self, ctx: &mut Context, key: usize) {
         let link = &self.links[key];
-        let address = link.address_to_dial().to_owned();
+        let address = link.whereabouts.to_dial().to_owned();
         log::debug!("dialling node {} at {address}", link.peer);
         let attempt = match address.parse::<SocketAddr>() {
             Ok(address) => Attempt::at(&[address]),
@@ -188,9 +182,8 @@ impl Links {
     fn begin(&mut self, ctx: &mut Context, key: usize, address: &str, attempt: Attempt) {
         ctx.counters.dials += 1;
         let link = &mut self.links[key];
-        address.clone_into(&mut link.dialled);
+        link.whereabouts.dial(address);
         link.dialled_at = ctx.now();
-        link.note_dial();
         self.try_next_address(ctx, key, attempt, &"it has no address");
     }
 
@@ -312,31 +305,29 @@ impl Links {
         let LinkState::Greeting { mut channel, attempt, .. } = link.take_state(ctx.now()) else {
             return;
         };
-        channel.accept_large();
+        channel.accept_large_frames();
         if let Some(address) = attempt.current() {
-            link.reached = Some(Reached { name: link.dialled.clone(), address });
+            link.reached = Some(Reached { name: link.whereabouts.dialled().to_owned(), address });
         }
         link.state = LinkState::Up { channel, since: ctx.now(), answered_at: ctx.now() };
         link.was_cut_short = false;
         link.broke_at = None;
-        link.is_told_down = false;
-        link.failure = None;
-        link.refusal = None;
-        link.log_change(ctx.now(), format!("the link to node {} at {} is up", link.peer, link.dialled));
+        let line = format!("the link to node {} at {} is up", link.peer, link.whereabouts.dialled());
+        log_line(link.log.on_up(ctx.now(), line));
     }
 
     /// The other side has refused the Hello.
     pub(super) fn on_refuse(&mut self, ctx: &mut Context, key: usize, refuse: Refuse) {
         let link = &mut self.links[key];
-        let (id, address) = (link.peer.id, link.dialled.clone());
+        let (id, address) = (link.peer.id, link.whereabouts.dialled().to_owned());
         let reason = match refuse {
             Refuse::Removed { commit_index } => {
                 if is_removed(commit_index, ctx.node.commit_index(), ctx.me.joined_at) {
                     self.removed_by = Some((id, commit_index));
+                } else {
+                    // That passes and is no cause for a warning.
+                    log::debug!("node {id} at {address} does not know this node yet");
                 }
-                // Otherwise the other node has not heard of this one yet. That passes and is no cause for a
-                // warning.
-                log::debug!("node {id} at {address} does not know this node (yet)");
                 return self.retry_later(ctx, key);
             }
             Refuse::Version { ours } => {
@@ -353,9 +344,8 @@ impl Links {
             ),
             Refuse::NotMe { me } => format!("node {me} listens there"),
         };
-        // A node that has just joined receives the members of former times first. Some have been replaced
-        // since, and others listen where they did. Once it knows better, its links follow at the end of the
-        // turn.
+        // A node that has just joined receives former members first. Some have been replaced since, and
+        // others listen where they did. Once it knows better, its links follow at the end of the turn.
         let may_be_former =
             ctx.node.commit_index() < ctx.me.joined_at || !ctx.node.membership().contains(link.peer);
         let is_expected = may_be_former && matches!(refuse, Refuse::NotMe { .. });
@@ -363,29 +353,14 @@ impl Links {
         let is_successor = matches!(refuse, Refuse::NotMe { me } if me.id == id && me != link.peer);
         let may_be_replaced = ctx.leader.is_none() && is_successor;
         let level = if may_be_replaced { Level::Info } else { Level::Warn };
-        if link.refusal != Some((refuse, level)) && !is_expected {
-            link.refusal = Some((refuse, level));
-            link.is_told_down = true;
-            // Of two addresses, each may refuse for a reason of its own.
-            if let Some(left_out) = link.refusals.admit(ctx.now()) {
-                log::log!(
-                    level,
-                    "node {id} at {address} refuses this node, trying again: {reason}{left_out}"
-                );
-            }
+        if !is_expected && let Some(left_out) = link.log.on_refused(ctx.now(), refuse, level) {
+            log::log!(level, "node {id} at {address} refuses this node, trying again: {reason}{left_out}");
         }
         self.on_greeting_failed(ctx, key, &reason);
     }
 }
 
 impl Link {
-    /// Logs that the link is up or down.
-    fn log_change(&mut self, now: Micros, line: String) {
-        if let Some(line) = self.flaps.note(now, line) {
-            log::info!("{line}");
-        }
-    }
-
     /// The attempt in progress, if there is one.
     fn attempt(&mut self) -> Option<&mut Attempt> {
         match &mut self.state {
@@ -399,11 +374,9 @@ impl Link {
     /// Whether this link can use the addresses of this name.
     fn awaits(&self, name: &str) -> bool {
         match &self.state {
-            LinkState::Waiting { .. } => {
-                self.recorded_address == name || self.announced_address.as_deref() == Some(name)
-            }
+            LinkState::Waiting { .. } => self.whereabouts.includes(name),
             LinkState::Resolving { .. } | LinkState::Connecting { .. } | LinkState::Greeting { .. } => {
-                self.dialled == name
+                self.whereabouts.dialled() == name
             }
             LinkState::Up { .. } => false,
         }
@@ -412,6 +385,12 @@ impl Link {
     /// Where the peer was last reached, if that was under this name.
     fn reached_as(&self, name: &str) -> Option<SocketAddr> {
         self.reached.as_ref().filter(|reached| reached.name == name).map(|reached| reached.address)
+    }
+}
+
+fn log_line(line: Option<String>) {
+    if let Some(line) = line {
+        log::info!("{line}");
     }
 }
 

@@ -6,21 +6,7 @@ use raft_core::{Micros, NodeId, Peer};
 use super::{Link, LinkState, Links};
 use crate::server::context::Context;
 use crate::server::limits::{LINK_SETTLED_US, UNREACHED_US_MAX};
-use crate::server::narration::{
-    self,
-    reminder::{Notice, Reminder},
-};
-
-/// Where a peer says that it is, as far as that has been tried, and what was logged about it.
-#[derive(Debug, Default)]
-pub(crate) struct Reach {
-    /// The peer has said that it is elsewhere than where the link is up, and has not been dialled there
-    /// since.
-    is_untried: bool,
-    /// Since when the peer has been connected without being reached.
-    unreached_since: Option<Micros>,
-    told: Reminder,
-}
+use crate::server::narration::{self, reminder::Notice};
 
 impl Links {
     /// Gives up the links that are up elsewhere than where their peers say that they are, once for each such
@@ -37,10 +23,10 @@ impl Links {
 
     /// Dials the peer where it says that it is, instead of where its link is up.
     pub(super) fn follow_move(&mut self, ctx: &mut Context, key: usize) {
-        let place = self.links[key].claimed_address().to_owned();
+        let place = self.links[key].whereabouts.claimed().to_owned();
         self.on_broken(ctx, key, &format_args!("it listens at {place} now"));
         let link = &mut self.links[key];
-        link.tries_announced = true;
+        link.whereabouts.dial_as_claimed();
         // It was this node that gave the link up: should nobody listen there, the peer need not be gone.
         link.broke_at = None;
     }
@@ -67,23 +53,23 @@ impl Links {
     pub(crate) fn watch_reach(&mut self, ctx: &Context, is_connected: impl Fn(Peer) -> bool) {
         for (_, link) in &mut self.links {
             // Why a peer refuses this node has been logged.
-            let counts = ctx.membership.contains(link.peer) && link.refusal.is_none();
+            let counts = ctx.membership.contains(link.peer) && link.log.refusal().is_none();
             let is_missed = counts && !link.is_reached() && is_connected(link.peer);
-            // Once that was logged, it counts until the peer is reached, though it be restarted meanwhile.
-            let is_pending = !is_missed && !link.is_reached() && link.reach.told.told_at().is_some();
+            // Once that was logged, it counts until the peer is reached, even if it is restarted meanwhile.
+            let is_pending = !is_missed && !link.is_reached() && link.log.unreached.told_at().is_some();
             if is_pending {
                 continue;
             }
-            let since = is_missed.then(|| link.reach.unreached_since.unwrap_or(ctx.now()));
+            let since = is_missed.then(|| link.unreached_since.unwrap_or(ctx.now()));
             match link.note_unreached(ctx.now(), since, ctx.silence_from) {
                 None => {}
                 Some(Notice::Lasts(us, left_out)) => {
-                    let (id, address) = (link.peer.id, link.claimed_address());
-                    let line = narration::unreached_line(id, address, us, link.failure.as_deref());
+                    let (id, address) = (link.peer.id, link.whereabouts.claimed());
+                    let line = narration::unreached_line(id, address, us, link.log.failure());
                     log::warn!("{line}{left_out}");
                 }
                 Some(Notice::Over(_)) => {
-                    log::info!("node {} can be reached at {} again", link.peer, link.claimed_address());
+                    log::info!("node {} can be reached at {} again", link.peer, link.whereabouts.claimed());
                 }
             }
         }
@@ -91,37 +77,22 @@ impl Links {
 }
 
 impl Link {
-    /// Where the peer says that it is.
-    pub(super) fn claimed_address(&self) -> &str {
-        self.announced_address.as_ref().unwrap_or(&self.recorded_address)
-    }
-
     /// Whether the link is up to where the peer says that it is.
     pub(crate) fn is_reached(&self) -> bool {
-        self.is_up() && self.dialled == self.claimed_address()
-    }
-
-    /// The peer has said that it is at another place than before.
-    pub(super) fn note_claimed_address(&mut self) {
-        self.reach.is_untried = self.dialled != self.claimed_address();
-    }
-
-    /// The peer is being dialled.
-    pub(super) fn note_dial(&mut self) {
-        self.reach.is_untried &= self.dialled != self.claimed_address();
+        self.is_up() && self.whereabouts.is_dialled_as_claimed()
     }
 
     /// Whether the link should be given up for another place. One that has only just come up is not, so that
     /// news which come fast cannot keep it down.
     pub(super) fn has_moved(&self, now: Micros) -> bool {
-        self.reach.is_untried
+        self.whereabouts.is_untried()
             && matches!(self.state, LinkState::Up { since, .. } if now.since(since) >= LINK_SETTLED_US)
     }
 
     /// What is to be logged about a peer that has not been reached since then, or is reached.
     fn note_unreached(&mut self, now: Micros, since: Option<Micros>, silence_from: Micros) -> Option<Notice> {
-        self.reach.unreached_since = since;
-        let since = self.reach.told.since(since, silence_from);
-        self.reach.told.note(now, since, UNREACHED_US_MAX)
+        self.unreached_since = since;
+        let since = self.log.unreached.since(since, silence_from);
+        self.log.unreached.note(now, since, UNREACHED_US_MAX)
     }
 }

@@ -191,7 +191,7 @@ fn a_node_that_has_not_heard_yet_of_its_own_joining_does_not_warn_of_members_tha
         bench.ctx.me.joined_at = joined_at;
         bench.pass(0);
         bench.be_refused_at(&port);
-        assert_eq!(bench.link().refusal.is_some(), warns, "joined at {joined_at}");
+        assert_eq!(bench.link().log.refusal().is_some(), warns, "joined at {joined_at}");
         assert!(is_waiting(bench.link()), "{:?}", bench.link());
     }
 }
@@ -207,7 +207,7 @@ fn a_node_that_has_just_heard_that_a_member_was_replaced_does_not_warn_that_it_i
         }
         bench.pass(0);
         bench.be_refused_at(&port);
-        assert_eq!(bench.link().refusal.is_some(), warns, "{:?}", bench.link().peer);
+        assert_eq!(bench.link().log.refusal().is_some(), warns, "{:?}", bench.link().peer);
         assert!(is_waiting(bench.link()), "{:?}", bench.link());
     }
 }
@@ -222,7 +222,11 @@ fn a_node_that_knows_no_leader_does_not_warn_of_another_node_with_the_number_of_
         bench.ctx.leader = leader;
         bench.pass(REDIAL_DELAY_US_MAX);
         bench.be_refused_by(me, &port);
-        assert_eq!(bench.link().refusal, Some((Refuse::NotMe { me }, level)), "the leader is {leader:?}");
+        assert_eq!(
+            bench.link().log.refusal(),
+            Some((Refuse::NotMe { me }, level)),
+            "the leader is {leader:?}"
+        );
     }
 }
 
@@ -237,7 +241,7 @@ fn a_link_that_breaks_too_often_for_each_break_to_be_logged_is_told_as_it_is_in_
         bench.break_off(other_end);
     }
     let other_end = bench.be_welcomed_at(&port);
-    let untold = |bench: &Bench| bench.link().flaps.untold().map(str::to_owned);
+    let untold = |bench: &Bench| bench.link().log.untold().map(str::to_owned);
     assert!(untold(&bench).is_some_and(|line| line.ends_with(" is up")), "{:?}", untold(&bench));
     port.close();
     bench.break_off(other_end);

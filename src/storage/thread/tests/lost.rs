@@ -88,7 +88,7 @@ fn spawn_checking(store: &Path, intervals: CheckIntervals) -> (StorageThread, Re
     };
     let thread = StorageThread::spawn_checking(create(store, &settings()), intervals, wake).unwrap();
     thread.submit([nth(1)]);
-    wakes.recv().unwrap();
+    await_wake(&wakes);
     assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(1) }));
     (thread, wakes)
 }
@@ -96,7 +96,7 @@ fn spawn_checking(store: &Path, intervals: CheckIntervals) -> (StorageThread, Re
 /// Asserts that the thread's next wake reports this damage, and that the thread writes nothing
 /// afterwards.
 fn assert_fails(thread: StorageThread, wakes: &Receiver<()>, store: &Path, damage: &Damage) {
-    wakes.recv().unwrap();
+    await_wake(wakes);
     let Some(Completion::Failed(error)) = thread.poll() else { panic!("no failure reported") };
     let StoreError::Lost { path, how } = &error else { panic!("{error}") };
     assert_eq!(path, &store.join(damage.file));
@@ -169,7 +169,7 @@ fn a_store_that_is_written_compacted_and_copied_is_never_taken_for_lost() {
             append(id, first..=last, 1)
         };
         thread.submit([next]);
-        wakes.recv().unwrap();
+        await_wake(&wakes);
         assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(id) }));
         if id % 90 == 0 {
             read_all_of(&store, &copies);

@@ -190,7 +190,8 @@ fn exit(error: &clap::Error) -> ParseExit {
     ParseExit::Usage(format!("{problem}: {}{}", suggested.unwrap_or_default(), Task::Restart.help()))
 }
 
-/// Who types `restart` must not be led to found another cluster, which hands out the same IDs again.
+/// An operator who types `restart` must not be led to found another cluster, which hands out the same IDs
+/// again.
 fn did_you_mean(name: &str) -> String {
     match name {
         "start" => "did you mean 'start', which founds a new cluster? 'ticketd --path DIR' restarts a node; "

@@ -1,19 +1,21 @@
 //! The links: one to each other member, dialled by this node, on which it sends, and receives the responses.
 //!
 //! What the others have to say arrives on the connections that they dial: see `connections`. How a link comes
-//! up is in `dial`.
+//! up is in `dial`, where to in `whereabouts`, and what the log says of it in `link_log`.
 
 mod attempt;
 mod backoff;
 mod dial;
+mod link_log;
 mod reach;
 mod receiving;
 pub(crate) mod resolver;
+mod silence;
+mod whereabouts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use log::Level;
 use mio::Waker;
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -22,19 +24,14 @@ use slab::Slab;
 
 use attempt::Attempt;
 use backoff::Backoff;
-use reach::Reach;
+use link_log::LinkLog;
 use resolver::{LookUp, Resolver};
+use whereabouts::Whereabouts;
 
 use super::channel::Channel;
-use crate::peer::{Frame, Refuse};
+use crate::peer::Frame;
 use crate::server::context::Context;
-use crate::server::limits::{LAST_WORDS_US_MAX, LINK_ANSWER_US_MAX, LINKS_MAX, PING_US, READ_BYTES_MAX};
-use crate::server::narration::{
-    self,
-    log_limit::LogLimit,
-    reminder::{Notice, Reminder},
-    state_log::StateLog,
-};
+use crate::server::limits::{LINK_ANSWER_US_MAX, LINKS_MAX, PING_US, READ_BYTES_MAX};
 
 /// All links of this node.
 #[derive(Debug)]
@@ -50,18 +47,9 @@ pub(crate) struct Links {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) peer: Peer,
-    /// Where the peer listens according to the membership; for a node that is no member, the address that it
-    /// announced first.
-    pub(crate) recorded_address: String,
-    /// The address that the peer last announced, unless the membership has recorded it since. If it differs
-    /// from the recorded address, the peer has moved.
-    pub(crate) announced_address: Option<String>,
-    /// Whether the next attempt tries the announced address, if there are two.
-    pub(crate) tries_announced: bool,
+    pub(crate) whereabouts: Whereabouts,
     /// A Hello has cut an attempt short, and no attempt has run to its end since.
     pub(crate) was_cut_short: bool,
-    /// The address that was dialled last.
-    pub(crate) dialled: String,
     /// When the last attempt began.
     pub(crate) dialled_at: Micros,
     /// Where the last Welcome came from.
@@ -70,27 +58,14 @@ pub(crate) struct Link {
     pub(crate) backoff: Backoff,
     /// When it broke, if it has not been up since.
     pub(crate) broke_at: Option<Micros>,
-    /// It has been noted for the log that the link is down, or need not be, and the link has not been up
-    /// since.
-    pub(crate) is_told_down: bool,
-    /// Why the last attempt to reach the peer where it says that it is failed, if the link has not been up
-    /// since.
-    pub(crate) failure: Option<String>,
-    /// The refusal that was logged last, and at which level.
-    pub(crate) refusal: Option<(Refuse, Level)>,
     pub(crate) last_heard: Option<Micros>,
     /// When this link was made; the peer's silence counts from then if it was never heard.
     made_at: Micros,
-    /// What this node, as the leader, has logged about the peer's silence.
-    silence: Reminder,
-    /// Whether it is dialled where it says that it is.
-    pub(crate) reach: Reach,
+    /// Since when the peer has been connected to this node without being reached by it.
+    unreached_since: Option<Micros>,
     /// When it was pinged last.
     pinged_at: Micros,
-    /// The lines that say that the link is up or down.
-    pub(crate) flaps: StateLog,
-    /// Bounds the lines that say why the peer refuses this node.
-    pub(crate) refusals: LogLimit,
+    pub(crate) log: LinkLog,
 }
 
 /// Where a peer was reached.
@@ -131,7 +106,7 @@ pub(crate) enum LinkState {
 pub(crate) struct LinkStatus {
     pub(crate) is_up: bool,
     pub(crate) last_heard: Option<Micros>,
-    /// How long the peer has been silent, also if it was never heard.
+    /// How long the peer has been silent, even if it was never heard.
     pub(crate) silence_us: u64,
 }
 
@@ -229,12 +204,7 @@ impl Links {
         };
         let link = &mut self.links[key];
         link.last_heard = Some(ctx.now());
-        let is_news = link.claimed_address() != peer_address;
-        link.announced_address = Some(peer_address.to_owned());
-        if is_news {
-            link.note_claimed_address();
-        }
-        link.tries_announced = true;
+        link.whereabouts.announce(peer_address);
         match link.state {
             LinkState::Waiting { .. } => link.dial_at(ctx.now()),
             LinkState::Resolving { .. } | LinkState::Connecting { .. } | LinkState::Greeting { .. } => {
@@ -256,29 +226,9 @@ impl Links {
         }
     }
 
-    /// Logs which members this node, the leader, has not heard for `patience_us`: their processes hang or
-    /// have ended, or their messages do not arrive.
-    pub(crate) fn watch_silence(&mut self, ctx: &Context, patience_us: u64) {
-        for (_, link) in &mut self.links {
-            let is_member = ctx.membership.contains(link.peer);
-            let heard_at = is_member.then(|| link.heard_at());
-            match link.note_silence(ctx.now(), heard_at, ctx.silence_from, patience_us) {
-                None => {}
-                Some(Notice::Lasts(us, left_out)) => {
-                    let line =
-                        if link.is_up() { narration::silent_line } else { narration::unreachable_line };
-                    log::warn!("{}{left_out}", line(link.peer.id, us));
-                }
-                // It has left, which has been logged.
-                Some(Notice::Over(_)) if !is_member => {}
-                Some(Notice::Over(_)) => log::info!("node {} is heard again", link.peer),
-            }
-        }
-    }
-
     /// Logs which links are up or down by now, where that was left out when it was new.
     pub(crate) fn log_suppressed_changes(&mut self, now: Micros) {
-        for line in self.links.iter_mut().filter_map(|(_, link)| link.flaps.catch_up(now)) {
+        for line in self.links.iter_mut().filter_map(|(_, link)| link.log.catch_up(now)) {
             log::info!("{line}");
         }
     }
@@ -331,26 +281,18 @@ impl Link {
     fn new(peer: Peer, address: &str, seed: u64, now: Micros) -> Link {
         Link {
             peer,
-            recorded_address: address.to_owned(),
-            announced_address: None,
-            tries_announced: true,
+            whereabouts: Whereabouts::at(address),
             was_cut_short: false,
-            dialled: address.to_owned(),
             dialled_at: now,
             reached: None,
             state: LinkState::Waiting { until: now },
             backoff: Backoff::new(seed),
             broke_at: None,
-            is_told_down: false,
-            failure: None,
-            refusal: None,
             last_heard: None,
             made_at: now,
-            silence: Reminder::once(),
-            reach: Reach::default(),
+            unreached_since: None,
             pinged_at: now,
-            flaps: StateLog::default(),
-            refusals: LogLimit::default(),
+            log: LinkLog::default(),
         }
     }
 
@@ -379,55 +321,6 @@ impl Link {
         std::mem::replace(&mut self.state, LinkState::Waiting { until: now })
     }
 
-    /// Whether a refused connection means that the process at the other end is gone. It does not if the peer
-    /// was heard after the link had broken: then it lives, and something in between refuses. What it sent
-    /// before it ended may be read somewhat later.
-    pub(crate) fn may_be_gone(&self) -> bool {
-        self.broke_at.is_some_and(|broke_at| self.heard_at() <= broke_at.plus(LAST_WORDS_US_MAX))
-    }
-
-    /// How long the peer has been silent to this node, counted from `silence_from` at the earliest.
-    pub(super) fn silence_us(&self, now: Micros, silence_from: Micros) -> u64 {
-        now.since(self.heard_at().max(silence_from))
-    }
-
-    /// When the peer was last heard, or could first be heard.
-    fn heard_at(&self) -> Micros {
-        self.last_heard.unwrap_or(self.made_at)
-    }
-
-    /// What this node, which leads, is to log about the peer's silence. `heard_at` is when the peer was last
-    /// heard, or could first be; `None` if it is no member.
-    fn note_silence(
-        &mut self,
-        now: Micros,
-        heard_at: Option<Micros>,
-        silence_from: Micros,
-        patience_us: u64,
-    ) -> Option<Notice> {
-        // What is read when the link has just broken may be the last that the peer has sent.
-        let is_heard = heard_at.is_some_and(|at| now.since(at) < patience_us);
-        if is_heard && self.may_be_gone() && self.silence.told_at().is_some() {
-            return None;
-        }
-        // What an earlier leadership of this node has logged does not tell anybody who is missing now.
-        let is_before = |at: Option<Micros>| at.is_some_and(|at| at < silence_from);
-        let is_due = now.since(silence_from) >= patience_us;
-        if is_due && is_before(self.silence.told_at()) && is_before(heard_at) {
-            self.silence.forget();
-        }
-        let since = self.silence.since(heard_at, silence_from);
-        self.silence.note(now, since, patience_us)
-    }
-
-    /// Where to dial. A node that announces an address is there, whatever the membership records. But others
-    /// could announce an address in its name, so if the announced address fails, the recorded one is tried in
-    /// turn.
-    pub(crate) fn address_to_dial(&self) -> &str {
-        let announced = self.announced_address.as_deref().filter(|_| self.tries_announced);
-        announced.unwrap_or(&self.recorded_address)
-    }
-
     /// The peer can probably be reached: dials it now, and soon again if that fails.
     fn dial_at(&mut self, now: Micros) {
         self.backoff.reset();
@@ -436,16 +329,7 @@ impl Link {
 
     /// The membership records this address.
     fn relocate(&mut self, address: &str, now: Micros) {
-        if self.recorded_address == address {
-            return;
-        }
-        // What the peer announced before it moved there is out of date.
-        let is_outdated =
-            |announced: &mut String| announced == address || *announced == self.recorded_address;
-        self.announced_address.take_if(is_outdated);
-        address.clone_into(&mut self.recorded_address);
-        self.note_claimed_address();
-        if matches!(self.state, LinkState::Waiting { .. }) {
+        if self.whereabouts.record(address) && matches!(self.state, LinkState::Waiting { .. }) {
             self.dial_at(now);
         }
     }
@@ -477,50 +361,4 @@ pub(super) fn answer_deadline(answered_at: Micros, silence_from: Micros) -> Micr
 fn random_bits(peer: Peer) -> u64 {
     let low = peer.incarnation.0 & u128::from(u64::MAX);
     u64::try_from(low).expect("masked to 64 bits")
-}
-
-#[cfg(test)]
-mod tests {
-    use raft_core::{Incarnation, NodeId};
-
-    use super::*;
-
-    #[test]
-    fn a_member_is_silent_since_it_was_heard_last_or_could_first_be_heard_by_this_leader() {
-        let peer = Peer { id: NodeId::new(2).unwrap(), incarnation: Incarnation(2) };
-        let joined = Micros(5_000);
-        let mut link = Link::new(peer, "b:9000", 0, joined);
-        assert_eq!(link.silence_us(Micros(5_100), Micros(1_000)), 100, "it joined an old leader's cluster");
-        assert_eq!(link.silence_us(Micros(9_000), Micros(8_000)), 1_000, "the leader is new");
-        link.last_heard = Some(Micros(8_900));
-        assert_eq!(link.silence_us(Micros(9_000), Micros(8_000)), 100);
-    }
-
-    #[test]
-    fn the_silence_of_a_member_is_told_once_in_each_leadership_and_its_end_when_it_is_heard() {
-        const PATIENCE_US: u64 = 1_500_000;
-        let peer = Peer { id: NodeId::new(2).unwrap(), incarnation: Incarnation(2) };
-        let start = Micros(1_000_000_000);
-        let mut link = Link::new(peer, "b:9000", 0, start);
-        let note = |link: &mut Link, us, leads_from| {
-            let heard_at = Some(link.heard_at());
-            link.note_silence(start.plus(us), heard_at, start.plus(leads_from), PATIENCE_US)
-        };
-        assert_eq!(note(&mut link, PATIENCE_US - 1, 0), None);
-        assert!(matches!(note(&mut link, PATIENCE_US, 0), Some(Notice::Lasts(PATIENCE_US, _))));
-        assert_eq!(note(&mut link, 100 * PATIENCE_US, 0), None);
-        let again = 200 * PATIENCE_US;
-        assert_eq!(note(&mut link, again + PATIENCE_US - 1, again), None);
-        assert!(matches!(note(&mut link, again + PATIENCE_US, again), Some(Notice::Lasts(PATIENCE_US, _))));
-        link.last_heard = Some(start.plus(again + 2 * PATIENCE_US));
-        assert!(matches!(note(&mut link, again + 2 * PATIENCE_US, again), Some(Notice::Over(_))));
-        assert_eq!(note(&mut link, again + 2 * PATIENCE_US + 1, again), None);
-
-        assert!(matches!(note(&mut link, again + 4 * PATIENCE_US, again), Some(Notice::Lasts(..))));
-        let broke_at = start.plus(again + 5 * PATIENCE_US);
-        (link.broke_at, link.last_heard) = (Some(broke_at), Some(broke_at.plus(LAST_WORDS_US_MAX)));
-        assert_eq!(note(&mut link, again + 5 * PATIENCE_US + 100_000, again), None, "its last words");
-        link.last_heard = Some(broke_at.plus(LAST_WORDS_US_MAX + 1));
-        assert!(matches!(note(&mut link, again + 5 * PATIENCE_US + 100_000, again), Some(Notice::Over(_))));
-    }
 }

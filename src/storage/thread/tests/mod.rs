@@ -33,6 +33,12 @@ fn spawn_stepped(store: Store) -> (StorageThread, Receiver<()>, Sender<()>) {
     (thread.unwrap(), wakes, go)
 }
 
+/// Waits until the thread announces something. Only a failure takes as long as the deadline.
+#[track_caller]
+fn await_wake(wakes: &Receiver<()>) {
+    wakes.recv_timeout(Duration::from_secs(60)).expect("the thread announces what it has done");
+}
+
 #[test]
 fn writes_that_wait_while_the_disk_is_busy_become_one_transaction() {
     let dir = TestDir::new();
@@ -41,7 +47,7 @@ fn writes_that_wait_while_the_disk_is_busy_become_one_transaction() {
     let before = verify(dir.path()).unwrap().transaction;
     let (thread, wakes, go) = spawn_stepped(Store::open(dir.path()).unwrap());
     thread.submit([nth(1)]);
-    wakes.recv().unwrap();
+    await_wake(&wakes);
     assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(1) }));
     assert_eq!(thread.poll(), None);
     for id in 2..=50 {
@@ -49,7 +55,7 @@ fn writes_that_wait_while_the_disk_is_busy_become_one_transaction() {
     }
     assert_eq!(thread.counts().waiting, 49);
     go.send(()).unwrap();
-    wakes.recv().unwrap();
+    await_wake(&wakes);
     assert_eq!(thread.counts().waiting, 0);
     assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(50) }));
     assert_eq!(thread.poll(), None);
@@ -71,7 +77,7 @@ fn transactions_that_go_to_the_data_file_are_counted_and_its_growth_is_seen() {
     let transactions = 300;
     for id in 1..=transactions {
         thread.submit([nth(id)]);
-        wakes.recv().unwrap();
+        await_wake(&wakes);
     }
     let after = thread.counts();
     assert_eq!((before.checkpoints, after.checkpoints), (0, 1));
@@ -84,7 +90,7 @@ fn shutdown_writes_what_waits_and_gives_the_store_back() {
     let dir = TestDir::new();
     let (thread, wakes, go) = spawn_stepped(new_store(&dir));
     thread.submit([nth(1)]);
-    wakes.recv().unwrap();
+    await_wake(&wakes);
     thread.submit([nth(2)]);
     drop(go);
     thread.shutdown().unwrap();
@@ -96,7 +102,7 @@ fn without_a_shutdown_what_waits_is_lost_and_what_was_reported_is_not() {
     let dir = TestDir::new();
     let (thread, wakes, go) = spawn_stepped(new_store(&dir));
     thread.submit([nth(1)]);
-    wakes.recv().unwrap();
+    await_wake(&wakes);
     assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(1) }));
     thread.submit([nth(2)]);
     thread.shared.lock().stop = Stop::Now;
@@ -115,7 +121,7 @@ fn after_a_failure_it_is_reported_once_and_nothing_more_is_written() {
         let (thread, wakes, go) = spawn_stepped(store);
         drop(go);
         thread.submit([nth(2)]);
-        wakes.recv().unwrap();
+        await_wake(&wakes);
         let Some(Completion::Failed(error)) = thread.poll() else { panic!("no failure reported") };
         assert!(matches!(error, StoreError::WriteFailed { .. }), "{error}");
         assert_eq!(thread.poll(), None);
@@ -135,7 +141,7 @@ fn what_a_store_lacks_is_noted_in_it_whatever_waits_and_nothing_is_written_after
     let dir = TestDir::new();
     let (thread, wakes, go) = spawn_stepped(new_store(&dir));
     thread.submit([nth(1)]);
-    wakes.recv().unwrap();
+    await_wake(&wakes);
     thread.submit([nth(2)]);
     thread.record_lost_entries(LOST);
     assert_eq!(thread.counts().waiting, 0);
@@ -166,7 +172,7 @@ fn a_mistake_of_ours_in_the_thread_is_a_failure_too() {
     let (thread, wakes, go) = spawn_stepped(new_store(&dir));
     drop(go);
     thread.submit([nth(7)]);
-    wakes.recv().unwrap();
+    await_wake(&wakes);
     assert_eq!(thread.poll(), Some(Completion::Failed(StoreError::Bug)));
     assert_eq!(thread.shutdown(), Err(StoreError::Bug));
 }
@@ -176,7 +182,7 @@ fn a_disk_that_is_hopelessly_behind_has_failed() {
     let dir = TestDir::new();
     let (thread, wakes, go) = spawn_stepped(new_store(&dir));
     thread.submit([nth(1)]);
-    wakes.recv().unwrap();
+    await_wake(&wakes);
     assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(1) }));
     // The thread is held in its wake; each write weighs 2.
     let mut id = 2;
@@ -208,13 +214,13 @@ fn more_than_fits_into_one_transaction_becomes_several() {
     let dir = TestDir::new();
     let (thread, wakes, go) = spawn_stepped(new_store(&dir));
     thread.submit([nth(1)]);
-    wakes.recv().unwrap();
+    await_wake(&wakes);
     let count = TRANSACTION_WEIGHT_MAX as u64 / 2 + 10;
     for id in 2..=1 + count {
         thread.submit([nth(id)]);
     }
     go.send(()).unwrap();
-    wakes.recv().unwrap();
+    await_wake(&wakes);
     let first = WriteId(1 + TRANSACTION_WEIGHT_MAX as u64 / 2);
     assert_eq!(thread.poll(), Some(Completion::Durable { through: first }));
     drop(go);

@@ -60,7 +60,7 @@ pub struct Settings {
     pub lease: Switch,
     /// By how much the rate of any node's clock may differ from true time, in millionths.
     pub clock_error_ppm: u32,
-    /// The most connections of clients; `None` for [`HTTP_CONNECTIONS_DEFAULT`], or fewer without a warning
+    /// The most client connections; `None` for [`HTTP_CONNECTIONS_DEFAULT`], or fewer without a warning
     /// if the limit of open files is a little too low for that.
     pub http_connections: Option<u32>,
     /// How long a connection may be quiet between two requests, in milliseconds.

@@ -37,7 +37,8 @@ pub(crate) struct PeerConnections {
     ports: Ports<()>,
     connections: Slab<Connection>,
     connections_max: usize,
-    /// The connections that may have something to read, each once.
+    /// The connections that may have something to read, each once. A key may also be there from a connection
+    /// that was closed since.
     ready: VecDeque<usize>,
     buffer: Box<[u8]>,
     sweep: Sweep,
@@ -156,7 +157,7 @@ impl PeerConnections {
             if let Some(connection) = self.connections.get_mut(key) {
                 connection.queued = false;
                 let next = self.read(ctx, links, begin, key);
-                self.settle(ctx, key, next);
+                self.flush_or_close(ctx, key, next);
             }
         }
     }
@@ -179,7 +180,7 @@ impl PeerConnections {
     pub(crate) fn flush(&mut self, ctx: &mut Context) {
         for key in 0..self.connections.capacity() {
             if self.connections.get(key).is_some_and(|connection| !connection.channel.is_flushed()) {
-                self.settle(ctx, key, Next::GoOn);
+                self.flush_or_close(ctx, key, Next::GoOn);
             }
         }
     }
@@ -235,7 +236,7 @@ impl PeerConnections {
         }
         connection.party = Party::Operator { awaits: false, idle_since: ctx.now() };
         connection.channel.queue(&Frame::AdminResponse(response));
-        self.settle(ctx, key, Next::GoOn);
+        self.flush_or_close(ctx, key, Next::GoOn);
     }
 
     fn accept(&mut self, ctx: &mut Context) {
@@ -304,7 +305,7 @@ impl PeerConnections {
     }
 
     /// After anything was done with a connection: sends its output, and closes it if necessary.
-    fn settle(&mut self, ctx: &mut Context, key: usize, next: Next) {
+    fn flush_or_close(&mut self, ctx: &mut Context, key: usize, next: Next) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let sent = connection.channel.flush(&mut ctx.counters);
         if next == Next::Close || sent.is_err() {
