@@ -4,7 +4,7 @@
 mod harness;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use raft_core::{Incarnation, LogIndex, Message, NodeId, Peer, PreVote, Term};
 use socket2::SockRef;
 use ticketd::identity::ClusterId;
 use ticketd::node::PeerMessage;
-use ticketd::peer::{Decoder, Frame, Hello, encode};
+use ticketd::peer::{Decoder, Frame, Hello, Welcome, encode};
 
 /// Enough answers to be sure that all clients have found the leader.
 const SOME: u64 = 200;
@@ -261,21 +261,51 @@ fn a_member_is_answered_on_the_connection_that_it_has_dialled() {
     let mut cluster = Cluster::of(1);
     let node = cluster.node(1);
     let mut stream = call(node, "127.0.0.1:2");
-    for next_term in [7, 8] {
-        let pre_vote = PreVote {
-            next_term: Term(next_term),
-            last_log_index: LogIndex(1),
-            last_log_term: Term(1),
-            reason: raft_core::CampaignReason::LeaderLost,
-        };
-        let mut bytes = Vec::new();
-        encode(&Frame::Message(Message::PreVote(pre_vote).into()), &mut bytes);
-        stream.write_all(&bytes).expect("the node reads");
-        let Frame::Message(PeerMessage::Raft(Message::PreVoteResponse(response))) = receive(&mut stream)
-        else {
-            panic!("a pre-vote is answered with something else")
-        };
-        assert_eq!((response.next_term, response.vote_granted), (Term(next_term), false), "this node leads");
+    for term in [7, 8] {
+        stream.write_all(&pre_vote(term)).expect("the node reads");
+        await_refusal(&mut stream, term);
+    }
+}
+
+/// A pre-vote, which this node answers because it leads.
+fn pre_vote(next_term: u64) -> Vec<u8> {
+    let pre_vote = PreVote {
+        next_term: Term(next_term),
+        last_log_index: LogIndex(1),
+        last_log_term: Term(1),
+        reason: raft_core::CampaignReason::LeaderLost,
+    };
+    let mut bytes = Vec::new();
+    encode(&Frame::Message(Message::PreVote(pre_vote).into()), &mut bytes);
+    bytes
+}
+
+/// Waits for the answer to a pre-vote for this term.
+fn await_refusal(stream: &mut TcpStream, term: u64) {
+    let Frame::Message(PeerMessage::Raft(Message::PreVoteResponse(response))) = receive(stream) else {
+        panic!("a pre-vote is answered with something else")
+    };
+    assert_eq!((response.next_term, response.vote_granted), (Term(term), false), "this node leads");
+}
+
+/// What it has dialled may be dead without this node's notice.
+#[test]
+fn a_member_that_asks_on_the_connection_that_this_node_has_dialled_is_answered_there() {
+    let mut cluster = Cluster::of(1);
+    let node = cluster.node(1);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    listener.set_nonblocking(true).expect("any socket can be");
+    let mut dialled = call(node, &listener.local_addr().expect("it is bound").to_string());
+    let (mut link, _) = wait::until("the node dials the member", || listener.accept().ok());
+    link.set_nonblocking(false).expect("any socket can be");
+    link.set_read_timeout(Some(wait::DEADLINE)).expect("it is not 0");
+    assert!(matches!(receive(&mut link), Frame::Hello(_)));
+    let mut welcome = Vec::new();
+    encode(&Frame::Welcome(Welcome { commit_index: LogIndex(0) }), &mut welcome);
+    link.write_all(&welcome).expect("the node reads");
+    for (term, asks_on) in [(7, &mut link), (8, &mut dialled)] {
+        asks_on.write_all(&pre_vote(term)).expect("the node reads");
+        await_refusal(asks_on, term);
     }
 }
 

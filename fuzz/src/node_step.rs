@@ -113,7 +113,8 @@ impl Driver {
                 self.now = self.now.plus(u64::from(bytes.byte()) * 10);
                 self.step(Input::Wake)
             }
-            14 | 15 => self.wake(),
+            14 => self.wake(),
+            15 => self.step(Input::ConnectionBroken(peer(1 + u64::from(bytes.below(4))))),
             16 | 17 => self.sync(),
             18..=20 => self.take_ids(count(bytes)),
             21 => {

@@ -318,9 +318,10 @@ impl Raft {
             thrifty: ThriftyVoters::default(),
             proposals: VecDeque::new(),
             transfer: None,
+            failed_targets: BTreeSet::new(),
             lease_rounds: self.config.lease.map(|_| LeaseRounds::default()),
             stall: Stall::unknown(self.now),
-            uncommitted: None,
+            standstill: None,
             catch_up: CatchUp {
                 goal: first_index,
                 last_index: first_index,

@@ -18,7 +18,7 @@ use crate::raft::Raft;
 use crate::read_index::Barrier;
 use crate::roles::{Candidate, Follower, Leader, Muted, PreCandidate, RoleState};
 use crate::stalled_disk::Stall;
-use crate::stuck_leader::{Doubt, Uncommitted};
+use crate::stuck_leader::{Doubt, Standstill};
 use crate::types::Micros;
 
 impl Raft {
@@ -78,17 +78,19 @@ impl Raft {
             thrifty,
             proposals,
             transfer,
+            failed_targets,
             lease_rounds,
             stall: Stall { lag, tolerated_until },
-            uncommitted,
+            standstill,
             catch_up: CatchUp { goal, last_index, previous_last_index, began_at },
         } = leader;
+        failed_targets.hash(state);
         (first_index, round, thrifty, proposals, self.left(*tolerated_until)).hash(state);
         (goal, last_index, previous_last_index, self.age(*began_at)).hash(state);
-        let of = |Uncommitted { commit_index, timeouts, since }: Uncommitted| {
-            (commit_index, timeouts, self.age(since))
+        let of = |Standstill { last_applied, timeouts, since }: Standstill| {
+            (last_applied, timeouts, self.age(since))
         };
-        uncommitted.map(of).hash(state);
+        standstill.map(of).hash(state);
         lag.map(|(index, since)| (index, self.age(since))).hash(state);
         transfer.map(|Transfer { target, deadline }| (target, self.left(deadline))).hash(state);
         for Barrier { id, round, began_at, confirms, asked } in barriers {
@@ -217,7 +219,7 @@ mod tests {
             leader_commit: LogIndex(0),
             round: Round(0),
             election_timeout_us: ELECTION_TIMEOUT_US,
-            commits_nothing: false,
+            is_stuck: false,
         })
     }
 

@@ -22,7 +22,7 @@ impl Raft {
         }
         self.protect_leader_for(m.election_timeout_us);
         self.commit_to(m.leader_commit);
-        if m.commits_nothing {
+        if m.is_stuck {
             self.doubt_leader();
         } else {
             self.trust_leader();
@@ -74,7 +74,7 @@ impl Raft {
             self.excused_until = None;
             self.abort_late_transfer();
             self.escape_stalled_disk();
-            self.note_uncommitted();
+            self.note_standstill();
         }
         let Some(leader) = self.role.as_leader_mut() else { return };
         leader.idle_heartbeats = leader.idle_heartbeats.saturating_add(1);

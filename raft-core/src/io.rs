@@ -267,7 +267,7 @@ pub enum NotAppended {
     AlreadyDone,
     /// This node does not lead, or is handing leadership over.
     NotLeader,
-    /// Too many entries already wait to be committed; or some wait, and nothing has been committed for some
+    /// Too many entries already wait to be committed; or some wait, and nothing has been applied for some
     /// election timeouts.
     Busy,
     /// A change of membership is not possible at the moment: try again.

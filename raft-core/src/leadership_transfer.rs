@@ -91,11 +91,16 @@ impl Raft {
     /// Gives up a transfer that has taken an election timeout: the target may be gone.
     pub(crate) fn abort_late_transfer(&mut self) {
         let now = self.now;
+        let Some(leader) = self.role.as_leader_mut() else { return };
+        let Some(late) = leader.transfer.take_if(|transfer| transfer.deadline <= now) else { return };
+        leader.failed_targets.insert(late.target.id);
+        self.outputs.push_back(Output::TransferAborted);
+        // Once all have failed, each has another turn.
+        let next = self.best_transfer_target();
         if let Some(leader) = self.role.as_leader_mut()
-            && leader.transfer.is_some_and(|transfer| transfer.deadline <= now)
+            && next.is_some_and(|next| leader.failed_targets.contains(&next.id))
         {
-            leader.transfer = None;
-            self.outputs.push_back(Output::TransferAborted);
+            leader.failed_targets.clear();
         }
     }
 
@@ -170,14 +175,17 @@ impl Raft {
     }
 
     /// Of the other voters heard within an election timeout, the one that has most of the log; of several,
-    /// the one with the smallest id. `None` if there is none, or this node does not lead.
+    /// the one with the smallest id. One to which a transfer has failed comes after the others: it may be
+    /// unable to win. `None` if there is none, or this node does not lead.
     pub(crate) fn best_transfer_target(&self) -> Option<Peer> {
         let leader = self.role.as_leader()?;
         let membership = self.log.membership();
         let candidates = leader.progress.iter().filter(|(id, progress)| {
             membership.is_voter(**id) && progress.is_responsive(self.now, self.config.election_timeout_us)
         });
-        let best = candidates.min_by_key(|(id, progress)| (Reverse(progress.match_index), **id));
+        let best = candidates.min_by_key(|(id, progress)| {
+            (leader.failed_targets.contains(*id), Reverse(progress.match_index), **id)
+        });
         best.and_then(|(id, _)| membership.peer(*id))
     }
 

@@ -185,9 +185,9 @@ pub struct Heartbeat {
     /// The leader's election timeout: how long it leads without hearing a majority. A receiver whose own is
     /// longer protects it no longer than that.
     pub election_timeout_us: u64,
-    /// Whether the leader has entries and has committed nothing for some election timeouts. A receiver
-    /// protects it no longer.
-    pub commits_nothing: bool,
+    /// Whether the leader has entries and has applied nothing for some election timeouts. A receiver protects
+    /// it no longer.
+    pub is_stuck: bool,
 }
 
 /// The answer to a [`Heartbeat`]: up to now, the sender has followed no other leader in this term and has
@@ -202,7 +202,7 @@ pub struct HeartbeatResponse {
     pub awaits_disk: bool,
     /// For how many microseconds, counted by its own clock from when it received the heartbeat, the sender
     /// supports no other node (dissertation §6.4.1); `None` if it promises nothing: it keeps no
-    /// leases, its leader commits nothing, or the heartbeat is from an earlier term. No longer than the
+    /// leases, its leader is stuck, or the heartbeat is from an earlier term. No longer than the
     /// election timeout in that heartbeat.
     pub lease_us: Option<u64>,
 }

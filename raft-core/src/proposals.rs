@@ -33,10 +33,10 @@ impl Raft {
         self.accepts_command().is_ok()
     }
 
-    /// A leader that commits nothing appends no more commands. A node that can replace it needs the votes of
+    /// A leader that is stuck appends no more commands. A node that can replace it needs the votes of
     /// those whom the leader still reaches, and they grant them only to a log that is as long as theirs.
     fn accepts_command(&self) -> Result<(), NotAppended> {
-        if self.commits_nothing() { Err(NotAppended::Busy) } else { self.accepts_entry() }
+        if self.is_stuck() { Err(NotAppended::Busy) } else { self.accepts_entry() }
     }
 
     /// Whether an entry of any kind may be appended. A change of membership may be what lets a stuck leader

@@ -12,7 +12,7 @@ use crate::progress::Progress;
 use crate::quick_failover::LeaderLoss;
 use crate::read_index::Barrier;
 use crate::stalled_disk::Stall;
-use crate::stuck_leader::{Doubt, Uncommitted};
+use crate::stuck_leader::{Doubt, Standstill};
 use crate::thrifty_rounds::ThriftyVoters;
 use crate::types::{LogIndex, Micros, NodeId, Peer, ProposalId, Round};
 
@@ -93,13 +93,15 @@ pub(crate) struct Leader {
     pub(crate) proposals: VecDeque<(LogIndex, ProposalId)>,
     /// The transfer of leadership in progress.
     pub(crate) transfer: Option<Transfer>,
+    /// Those to whom a transfer has failed, until it has failed to all that are heard.
+    pub(crate) failed_targets: BTreeSet<NodeId>,
     /// When its latest rounds began, from which a lease is counted; `None` if leases are not kept, or no
     /// longer in this term.
     pub(crate) lease_rounds: Option<LeaseRounds>,
     /// How its disk keeps up.
     pub(crate) stall: Stall,
-    /// What it has not committed.
-    pub(crate) uncommitted: Option<Uncommitted>,
+    /// How long it has applied nothing of what it has.
+    pub(crate) standstill: Option<Standstill>,
     /// The current round of catching up.
     pub(crate) catch_up: CatchUp,
 }

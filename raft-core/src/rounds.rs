@@ -31,7 +31,7 @@ impl Raft {
     /// Sends the current round to these members. A voter that has left too many rounds unanswered gets only
     /// those that go to every member.
     pub(crate) fn send_round(&mut self, recipients: Recipients) {
-        let commits_nothing = self.commits_nothing();
+        let is_stuck = self.is_stuck();
         let Some(leader) = self.role.as_leader_mut() else { return };
         let membership = self.log.membership();
         for (id, progress) in &mut leader.progress {
@@ -51,7 +51,7 @@ impl Raft {
                 leader_commit: self.commit_index.min(progress.match_index),
                 round: leader.round,
                 election_timeout_us: self.config.election_timeout_us,
-                commits_nothing,
+                is_stuck,
             };
             let message = Message::Heartbeat(heartbeat);
             self.outputs.push_back(Output::Send { to, message });

@@ -39,11 +39,14 @@ impl Raft {
     /// Hands over if this node's disk has lacked something that is committed for an election timeout. That
     /// the others are ahead for a moment says nothing: if all are as slow, whoever takes over is no better
     /// off, and nobody leads while the votes are being written.
+    ///
+    /// The voter that it chooses may not be able to win, and would be chosen again. Once this leader says that
+    /// it is stuck, it leaves the choice to the others, and does not keep that one's disk busy.
     pub(crate) fn escape_stalled_disk(&mut self) {
         self.note_lag();
         let timeout_us = self.config.election_timeout_us;
         let now = self.now;
-        let target = self.best_transfer_target();
+        let target = self.best_transfer_target().filter(|_| !self.is_stuck());
         let Some(leader) = self.role.as_leader_mut() else { return };
         if leader.stall.has_lasted(now, timeout_us) && leader.transfer.is_none() && target.is_some() {
             // One election timeout for the hand-over, and if that fails, one in which it leads as before.

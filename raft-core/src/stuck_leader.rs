@@ -1,11 +1,15 @@
-//! A leader that commits nothing, and cannot find out that the others could do so without it: its own disk
-//! hangs, or that of one of the voters that it reaches, and it cannot reach others that some follower can.
+//! A leader that is stuck: it has entries and applies none of them, and cannot find out whether the others
+//! could do so without it.
 //!
-//! To the leader this looks as if those others were dead, and then it should lead on. A follower may know
-//! better. So a leader says with its heartbeats that it commits nothing, and from then on its followers
-//! protect it no longer: they grant pre-votes and votes as if they heard none, and ask for pre-votes
-//! themselves. They go on following until a majority has granted them, because if none does, this leader is
-//! the best there is: it can still confirm that it leads.
+//! It may commit nothing, because its own disk hangs, or that of one of the voters that it reaches, and it
+//! cannot reach others that some follower can. To the leader this looks as if those others were dead, and
+//! then it should lead on. Or the others commit what its own disk does not take, and the voter that it hands
+//! over to cannot win (see `stalled_disk`), because that one does not reach the others, or its disk is slow.
+//!
+//! A follower may know better. So a leader says with its heartbeats that it is stuck, and from then on its
+//! followers protect it no longer: they grant pre-votes and votes as if they heard none, and ask for
+//! pre-votes themselves. They go on following until a majority has granted them, because if none does, this
+//! leader is the best there is: it can still confirm that it leads.
 //!
 //! The leader votes in the same way, and with that steps down: the majority of another may need it. A node
 //! whose own disk may be the one that hangs does none of this: its vote would never be durable.
@@ -16,22 +20,22 @@ use crate::raft::Raft;
 use crate::roles::{Follower, RoleState};
 use crate::types::{LogIndex, Micros};
 
-/// For how many election timeouts nothing must have been committed: disks that are only slow, and elections,
+/// For how many election timeouts nothing must have been applied: disks that are only slow, and elections,
 /// are over by then.
 const PATIENCE_ELECTION_TIMEOUTS: u8 = 3;
 
-/// What a leader knows about its commits.
+/// How long a leader has applied nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Uncommitted {
-    /// The commit index, behind which there are entries.
-    pub(crate) commit_index: LogIndex,
+pub(crate) struct Standstill {
+    /// What was applied last, behind which there are entries.
+    pub(crate) last_applied: LogIndex,
     /// For how many election timeouts it has been that, no more than [`PATIENCE_ELECTION_TIMEOUTS`].
     pub(crate) timeouts: u8,
     /// When the one that is being counted began.
     pub(crate) since: Micros,
 }
 
-/// What a follower does if its leader commits nothing.
+/// What a follower does if its leader is stuck.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Doubt {
     /// When it asks for pre-votes again; `None` as long as the leader does not count as stuck.
@@ -40,30 +44,30 @@ pub(crate) struct Doubt {
     pub(crate) stance: Stance,
 }
 
-impl Uncommitted {
+impl Standstill {
     /// The same, some time later. A leader that was not running counts one election timeout at most.
-    fn later(self, now: Micros, election_timeout_us: u64) -> Uncommitted {
+    fn later(self, now: Micros, election_timeout_us: u64) -> Standstill {
         if now.since(self.since) < election_timeout_us {
             return self;
         }
         let timeouts = PATIENCE_ELECTION_TIMEOUTS.min(self.timeouts + 1);
-        Uncommitted { timeouts, since: now, ..self }
+        Standstill { timeouts, since: now, ..self }
     }
 }
 
 impl Raft {
-    /// A leader looks whether it has committed anything; to be called with each heartbeat.
-    pub(crate) fn note_uncommitted(&mut self) {
-        let (now, commit_index, timeout_us) = (self.now, self.commit_index, self.config.election_timeout_us);
-        let is_behind = commit_index < self.log.last_index();
+    /// A leader looks whether it has applied anything; to be called with each heartbeat.
+    pub(crate) fn note_standstill(&mut self) {
+        let (now, last_applied, timeout_us) = (self.now, self.last_applied, self.config.election_timeout_us);
+        let is_behind = last_applied < self.log.last_index();
         let Some(leader) = self.role.as_leader_mut() else { return };
-        leader.uncommitted = is_behind.then(|| match leader.uncommitted {
-            Some(before) if before.commit_index == commit_index => before.later(now, timeout_us),
-            Some(_) | None => Uncommitted { commit_index, timeouts: 0, since: now },
+        leader.standstill = is_behind.then(|| match leader.standstill {
+            Some(before) if before.last_applied == last_applied => before.later(now, timeout_us),
+            Some(_) | None => Standstill { last_applied, timeouts: 0, since: now },
         });
     }
 
-    /// The leader has said that it commits nothing. If that is news, this node asks at some moment of the
+    /// The leader has said that it is stuck. If that is news, this node asks at some moment of the
     /// next election timeout: the other followers have been told as well.
     pub(crate) fn doubt_leader(&mut self) {
         let RoleState::Follower(Follower { doubt, .. }) = &mut self.role else { return };
@@ -73,27 +77,26 @@ impl Raft {
         }
     }
 
-    /// The leader has said that it commits, or has nothing to commit.
+    /// The leader has said that it applies what it has, or has nothing to apply.
     pub(crate) fn trust_leader(&mut self) {
         if let RoleState::Follower(Follower { doubt, .. }) = &mut self.role {
             *doubt = Doubt::default();
         }
     }
 
-    /// Whether this node, which leads, has committed nothing for long.
-    pub(crate) fn commits_nothing(&self) -> bool {
-        let uncommitted = self.role.as_leader().and_then(|leader| leader.uncommitted);
-        uncommitted.is_some_and(|uncommitted| {
-            uncommitted.timeouts >= PATIENCE_ELECTION_TIMEOUTS
-                && uncommitted.commit_index == self.commit_index
+    /// Whether this node, which leads, has applied nothing for long.
+    pub(crate) fn is_stuck(&self) -> bool {
+        let standstill = self.role.as_leader().and_then(|leader| leader.standstill);
+        standstill.is_some_and(|standstill| {
+            standstill.timeouts >= PATIENCE_ELECTION_TIMEOUTS && standstill.last_applied == self.last_applied
         })
     }
 
-    /// Whether this node would help another to lead, because its leader, or itself, commits nothing.
+    /// Whether this node would help another to lead, because its leader, or itself, is stuck.
     pub(crate) fn has_stuck_leader(&self) -> bool {
         let is_stuck = match &self.role {
             RoleState::Follower(Follower { leader, doubt, .. }) => leader.is_some() && doubt.ask_at.is_some(),
-            RoleState::Leader(_) => self.commits_nothing(),
+            RoleState::Leader(_) => self.is_stuck(),
             RoleState::PreCandidate(_) | RoleState::Candidate(_) | RoleState::Muted(_) => false,
         };
         is_stuck && !self.may_have_hung_disk()

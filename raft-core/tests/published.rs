@@ -22,7 +22,7 @@ use harness::{
 /// leader, and committed what followed there and was another's. Here an append commits no more than it
 /// compared.
 #[test]
-fn a_commit_index_in_an_append_without_entries_commits_nothing_beyond_what_was_compared() {
+fn a_commit_index_in_an_append_without_entries_is_stuck_beyond_what_was_compared() {
     let mut node = Node::new(config(peer(1)), Micros(0), recovered(membership(&[1, 2, 3], &[]), &[2, 2, 2]));
     node.receive(peer(2), append(5, (2, 2), &[], 4));
     node.sync();
@@ -42,7 +42,7 @@ fn a_heartbeat_beyond_the_log_of_a_follower_shows_that_entries_are_lost() {
         leader_commit: LogIndex(3730),
         round: Round(0),
         election_timeout_us: u64::MAX,
-        commits_nothing: false,
+        is_stuck: false,
     };
     node.receive(peer(2), Message::Heartbeat(heartbeat));
     let lost = Output::EntriesLost { acknowledged: LogIndex(3730), last: LogIndex(2) };
@@ -63,13 +63,8 @@ fn a_heartbeat_beyond_the_log_of_a_follower_shows_that_entries_are_lost() {
 fn an_append_to_a_log_that_has_another_entry_in_place_of_an_acknowledged_one_shows_that_it_is_lost() {
     let mut node = Node::new(config(peer(1)), Micros(0), recovered(membership(&[1, 2, 3], &[]), &[2, 2]));
     let (term, leader_commit) = (Term(5), LogIndex(3));
-    let heartbeat = Heartbeat {
-        term,
-        leader_commit,
-        round: Round(0),
-        election_timeout_us: u64::MAX,
-        commits_nothing: false,
-    };
+    let heartbeat =
+        Heartbeat { term, leader_commit, round: Round(0), election_timeout_us: u64::MAX, is_stuck: false };
     node.receive(peer(2), Message::Heartbeat(heartbeat));
     let append = AppendEntries {
         term,

@@ -232,7 +232,9 @@ impl World {
             LinkState::Up(current) if current == id => {
                 link.broke = true;
                 link.state = LinkState::Down;
+                let peer = link.peer;
                 self.schedule.plan(self.now, Event::Dial { from, to });
+                self.give(from.slot, Input::ConnectionBroken(peer));
             }
             LinkState::Dialling(current) if current == id => {
                 link.state = LinkState::Down;

@@ -11,7 +11,8 @@
 //! oldest message is not answered in time, all that are under way are given up, and their requests are asked
 //! for again in one message under the next number; if an earlier range still comes, it is a gap. So each
 //! message gets more time than the one before that was given up: a leader that takes longer for its answers,
-//! perhaps because its commits do, would never be in time otherwise.
+//! perhaps because its commits do, would never be in time otherwise. If the connection to the leader breaks,
+//! they are given up at once, and the next message, on another connection, need not wait that long.
 //!
 //! If fewer IDs are left than all the requests want together, some of them may still be served. The next
 //! messages then cover only the oldest requests, and no more than half as many IDs as were refused, until it
@@ -240,6 +241,14 @@ impl Forwarding {
             return;
         }
         self.under_way.clear();
+    }
+
+    /// What was sent to this peer and not answered may be lost, whatever time it has left.
+    pub(crate) fn on_connection_broken(&mut self, peer: Peer) {
+        if self.under_way.oldest().is_some_and(|(_, oldest)| oldest.asked.leader == peer) {
+            self.under_way.clear();
+            self.timeout_us = 0;
+        }
     }
 
     /// Whether another message may be sent. In a shortage, only the answer to the last one shows what to ask

@@ -35,6 +35,8 @@ pub enum Input {
     },
     /// The connection to this peer broke, and a new one was refused.
     PeerUnreachable(Peer),
+    /// The connection on which messages went to this peer broke: those that were not answered may be lost.
+    ConnectionBroken(Peer),
     /// A client wants `count` consecutive IDs.
     TakeIds {
         /// Names it in [`Output::Answer`].

@@ -162,6 +162,7 @@ impl Node {
             Input::Wake => self.on_wake(),
             Input::Message { from, message } => self.on_message(from, message),
             Input::PeerUnreachable(peer) => self.step_raft(raft_core::Input::PeerUnreachable(peer)),
+            Input::ConnectionBroken(peer) => self.forwarding.on_connection_broken(peer),
             Input::TakeIds { request, count } => self.on_take_ids(request, count),
             Input::ChangeMembership { operation, change } => self.on_change_membership(operation, change),
             Input::TransferLeadership { operation, to } => self.on_transfer_leadership(operation, to),

@@ -59,7 +59,7 @@ pub(super) fn put(message: &Message, out: &mut Vec<u8>) {
             out.put_u64(m.leader_commit.0);
             out.put_u64(m.round.0);
             out.put_u64(m.election_timeout_us);
-            out.put_bool(m.commits_nothing);
+            out.put_bool(m.is_stuck);
         }
         Message::HeartbeatResponse(m) => {
             out.put_u64(m.term.0);
@@ -112,7 +112,7 @@ pub(super) fn read(frame_type: u8, reader: &mut Reader<'_>) -> Result<Option<Mes
             leader_commit: index(reader)?,
             round: Round(reader.u64()?),
             election_timeout_us: reader.u64()?,
-            commits_nothing: reader.bool()?,
+            is_stuck: reader.bool()?,
         }),
         frame_type::HEARTBEAT_RESPONSE => Message::HeartbeatResponse(HeartbeatResponse {
             term: term(reader)?,

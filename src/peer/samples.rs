@@ -306,7 +306,7 @@ fn replication() -> Vec<Sample> {
                 leader_commit: LogIndex(12),
                 round: Round(100),
                 election_timeout_us: 300_000,
-                commits_nothing: false,
+                is_stuck: false,
             })),
             hex: "00000021 11389014 26 \
              0000000000000004 000000000000000c 0000000000000064 00000000000493e0 00",

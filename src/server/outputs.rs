@@ -47,11 +47,17 @@ impl Server {
         }
     }
 
-    /// Responses go back on the connection on which the peer's messages arrive: TCP then acknowledges the
-    /// message with the response, and they need no link to have come up. Other messages take that way only as
-    /// long as there is no link: a node that cannot dial counts in a majority, so it must be able to lead.
+    /// Responses go back the way that the peer's messages come: TCP then acknowledges the message with the
+    /// response, and they need no link to have come up. As a rule that is the connection that the peer has
+    /// dialled. But it asks on the link from here if it cannot dial, or knows its connection to be dead, which
+    /// this node may not know yet. Other messages take the peer's connection only as long as there is no
+    /// link: a node that cannot dial counts in a majority, so it must be able to lead.
     fn send(&mut self, to: Peer, message: PeerMessage) {
-        let prefers_link = !message.is_response() && self.links.is_up_to(to);
+        let prefers_link = if message.is_response() {
+            self.links.asked_at(to) > self.peer_connections.heard_at(to)
+        } else {
+            self.links.is_up_to(to)
+        };
         let frame = Frame::Message(message);
         if prefers_link || !self.peer_connections.send(&mut self.ctx, to, &frame) {
             self.links.send(&mut self.ctx, to, &frame);

@@ -65,8 +65,8 @@ pub(crate) fn message(bytes: &mut Bytes<'_>) -> Message {
         }
         6 => {
             let (leader_commit, round) = (index(bytes), Round(bytes.number()));
-            let (election_timeout_us, commits_nothing) = (bytes.number(), bytes.flag());
-            Message::Heartbeat(Heartbeat { term, leader_commit, round, election_timeout_us, commits_nothing })
+            let (election_timeout_us, is_stuck) = (bytes.number(), bytes.flag());
+            Message::Heartbeat(Heartbeat { term, leader_commit, round, election_timeout_us, is_stuck })
         }
         7 => {
             let (round, lease_us) = (Round(bytes.number()), bytes.flag().then(|| bytes.number()));

@@ -124,6 +124,6 @@ pub(crate) fn heartbeat(term: u64, leader_commit: u64) -> Message {
         leader_commit: LogIndex(leader_commit),
         round: Round(0),
         election_timeout_us: ELECTION_TIMEOUT_US,
-        commits_nothing: false,
+        is_stuck: false,
     })
 }

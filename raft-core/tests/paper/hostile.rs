@@ -47,7 +47,7 @@ fn snapshot(index: u64, term: u64, voters: &[u64]) -> Message {
 }
 
 #[test]
-fn an_acknowledgement_of_more_than_the_leader_has_is_dropped_and_commits_nothing() {
+fn an_acknowledgement_of_more_than_the_leader_has_is_dropped_and_is_stuck() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     cluster.events(1);
     let before = cluster.commit(1);
@@ -166,7 +166,7 @@ fn a_term_that_leaves_no_room_for_the_next_is_dropped_whatever_carries_it() {
             leader_commit: end.0,
             round: Round(u64::MAX),
             election_timeout_us: ELECTION_TIMEOUT_US,
-            commits_nothing: false,
+            is_stuck: false,
         }),
         heartbeat_response(term.0, u64::MAX, Some(u64::MAX)),
         Message::InstallSnapshotResponse(InstallSnapshotResponse { term, match_index: end.0 }),

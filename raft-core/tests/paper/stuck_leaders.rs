@@ -1,5 +1,5 @@
-//! A leader that commits nothing, although others could without it: a disk that hangs and a link that is cut
-//! (not in the paper, whose leader hears everybody or nobody).
+//! A leader that commits nothing, or applies nothing, although others could without it: a disk that hangs and
+//! a link that is cut (not in the paper, whose leader hears everybody or nobody).
 
 use raft_core::{
     CampaignReason, Config, Heartbeat, Lease, LogIndex, Membership, Message, Micros, NotAppended, Output,
@@ -53,6 +53,44 @@ fn voters_that_can_commit_without_a_leader_that_cannot_depose_it() {
             assert!(is_committed, "{voters:?}, leased: {leased}");
         }
     }
+}
+
+/// The others commit what it proposes, and it answers nobody, because its own disk takes nothing. The voter
+/// that it hands over to each time is the one that cannot win.
+#[test]
+fn a_leader_whose_disk_hangs_is_deposed_if_the_voter_that_it_hands_over_to_reaches_nobody_else() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4, 5]);
+    for other in [3, 4, 5] {
+        cluster.cut_both(2, other);
+    }
+    cluster.stalled.insert(1);
+    cluster.propose(1, "durable with a majority, and not here");
+    cluster.pass(2 * ELECTION_TIMEOUT_US);
+    assert_eq!(cluster.commit(1), LogIndex(3));
+    assert_eq!(cluster.role(1), Role::Leader, "2 cannot take over");
+    cluster.pass(6 * ELECTION_TIMEOUT_US);
+    let leader = cluster.leader().expect("three of five can do without it").get();
+    assert!(leader > 2, "{leader} leads");
+    let proposal = cluster.propose(leader, "durable with a majority, and here");
+    cluster.pass(HEARTBEAT_INTERVAL_US);
+    assert!(cluster.events(leader).iter().any(|event| is_commit_of(event, proposal)));
+}
+
+/// The voter that it hands over to tries its disk first, and that takes longer than the leader waits.
+#[test]
+fn a_leader_whose_disk_hangs_is_deposed_by_voters_whose_disks_are_slow() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.stalled.extend([1, 2, 3]);
+    let leads = |cluster: &Cluster| cluster.leader().filter(|leader| *leader != id(1));
+    let replaced = (0..20).any(|round| {
+        cluster.propose(1, &format!("{round}"));
+        cluster.pass(2 * ELECTION_TIMEOUT_US);
+        cluster.sync(2);
+        cluster.sync(3);
+        cluster.settle();
+        leads(&cluster).is_some()
+    });
+    assert!(replaced, "{:?}", cluster.story);
 }
 
 /// Nobody else can do better: it confirms its leadership, and who follows it names it to clients.
@@ -109,12 +147,12 @@ fn a_follower_whose_answers_are_lost_does_not_protect_a_stuck_leader() {
 const PATIENCE: u64 = 3;
 
 /// What the heartbeats of node 1 say that are sent next.
-fn says_that_it_commits_nothing(cluster: &mut Cluster) -> bool {
+fn says_that_it_is_stuck(cluster: &mut Cluster) -> bool {
     cluster.network.clear();
     cluster.barrier(1);
     let sent = cluster.network.drain(..).find_map(|envelope| {
         let Message::Heartbeat(m) = envelope.message else { return None };
-        Some(m.commits_nothing)
+        Some(m.is_stuck)
     });
     sent.expect("a barrier begins a round")
 }
@@ -122,19 +160,19 @@ fn says_that_it_commits_nothing(cluster: &mut Cluster) -> bool {
 #[test]
 fn a_leader_that_has_committed_nothing_for_some_election_timeouts_says_so_until_it_commits() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4]);
-    assert!(!says_that_it_commits_nothing(&mut cluster));
+    assert!(!says_that_it_is_stuck(&mut cluster));
     cluster.crash(4);
     cluster.stalled.insert(1);
     cluster.propose(1, "durable with two of four");
     cluster.pass(PATIENCE * ELECTION_TIMEOUT_US);
-    assert!(!says_that_it_commits_nothing(&mut cluster));
+    assert!(!says_that_it_is_stuck(&mut cluster));
     cluster.pass(HEARTBEAT_INTERVAL_US);
-    assert!(says_that_it_commits_nothing(&mut cluster));
+    assert!(says_that_it_is_stuck(&mut cluster));
     cluster.stalled.clear();
     cluster.sync(1);
-    assert!(!says_that_it_commits_nothing(&mut cluster));
+    assert!(!says_that_it_is_stuck(&mut cluster));
     cluster.pass(10 * ELECTION_TIMEOUT_US);
-    assert!(!says_that_it_commits_nothing(&mut cluster), "there is nothing to commit");
+    assert!(!says_that_it_is_stuck(&mut cluster), "there is nothing to commit");
 }
 
 #[test]
@@ -146,12 +184,12 @@ fn a_leader_that_commits_something_now_and_then_is_not_stuck_although_more_waits
         cluster.propose(1, &format!("{number}"));
         cluster.propose(1, "and more");
         cluster.pass((PATIENCE - 1) * ELECTION_TIMEOUT_US);
-        assert!(!says_that_it_commits_nothing(&mut cluster), "{number}");
+        assert!(!says_that_it_is_stuck(&mut cluster), "{number}");
         cluster.sync_one(1);
         cluster.settle();
     }
     cluster.pass((PATIENCE + 1) * ELECTION_TIMEOUT_US);
-    assert!(says_that_it_commits_nothing(&mut cluster), "now it is");
+    assert!(says_that_it_is_stuck(&mut cluster), "now it is");
 }
 
 /// It was not running, and its disk has not been asked meanwhile.
@@ -164,14 +202,14 @@ fn a_leader_that_was_paused_counts_one_election_timeout() {
     cluster.settle();
     cluster.node(1).pass(10 * ELECTION_TIMEOUT_US);
     cluster.pass(2 * HEARTBEAT_INTERVAL_US);
-    assert!(!says_that_it_commits_nothing(&mut cluster));
+    assert!(!says_that_it_is_stuck(&mut cluster));
 }
 
 /// Node 1 of five, which follows node 2 in term 3, and has one entry that is not committed.
 struct Doubter {
     node: Node,
     /// What its leader says of itself.
-    commits_nothing: bool,
+    is_stuck: bool,
     leader_commit: LogIndex,
 }
 
@@ -183,10 +221,10 @@ impl Doubter {
     fn of(members: Membership, config: Config) -> Doubter {
         let store = recovered(members, &[2, 2, 2]);
         let node = Node::new(config, Micros(0), store);
-        let mut doubter = Doubter { node, commits_nothing: false, leader_commit: LogIndex(3) };
+        let mut doubter = Doubter { node, is_stuck: false, leader_commit: LogIndex(3) };
         doubter.hears_leader();
         doubter.node.sync();
-        doubter.commits_nothing = true;
+        doubter.is_stuck = true;
         doubter
     }
 
@@ -196,7 +234,7 @@ impl Doubter {
             leader_commit: self.leader_commit,
             round: Round(0),
             election_timeout_us: ELECTION_TIMEOUT_US,
-            commits_nothing: self.commits_nothing,
+            is_stuck: self.is_stuck,
         };
         self.node.receive(peer(2), Message::Heartbeat(heartbeat));
     }
@@ -312,7 +350,7 @@ fn a_follower_whose_own_disk_may_be_the_one_that_hangs_helps_nobody() {
 fn a_commit_ends_the_doubt() {
     let mut doubter = Doubter::new();
     doubter.pass(2 * ELECTION_TIMEOUT_US);
-    doubter.commits_nothing = false;
+    doubter.is_stuck = false;
     doubter.hears_leader();
     for from in [3, 4, 5] {
         doubter.is_granted_by(peer(from));
@@ -360,7 +398,7 @@ fn a_stuck_leader_appends_nothing_while_another_asks_for_its_vote() {
     cluster.cut.insert((4, 1));
     cluster.propose(1, "durable on three");
     cluster.pass(PATIENCE * ELECTION_TIMEOUT_US + HEARTBEAT_INTERVAL_US);
-    assert!(says_that_it_commits_nothing(&mut cluster));
+    assert!(says_that_it_is_stuck(&mut cluster));
     assert!(!cluster.nodes[&1].raft.accepts_proposals());
     cluster.events(1);
     let proposal = cluster.propose(1, "at the wrong moment");
@@ -378,7 +416,7 @@ fn a_stuck_leader_removes_who_keeps_it_from_committing() {
     cluster.stalled.insert(2);
     cluster.propose(1, "durable on two of four");
     cluster.pass((PATIENCE + 1) * ELECTION_TIMEOUT_US);
-    assert!(says_that_it_commits_nothing(&mut cluster));
+    assert!(says_that_it_is_stuck(&mut cluster));
     cluster.remove(1, 2);
     cluster.pass(ELECTION_TIMEOUT_US);
     assert_eq!((cluster.role(1), cluster.commit(1)), (Role::Leader, LogIndex(4)));
@@ -402,9 +440,9 @@ fn of_two_that_ask_each_other_the_one_that_comes_first_goes_on() {
 
 #[test]
 fn a_voter_of_a_stuck_leader_votes_for_another() {
-    for commits_nothing in [false, true] {
+    for is_stuck in [false, true] {
         let mut doubter = Doubter::new();
-        doubter.commits_nothing = commits_nothing;
+        doubter.is_stuck = is_stuck;
         doubter.hears_leader();
         let request = RequestVote {
             term: Term(4),
@@ -413,7 +451,7 @@ fn a_voter_of_a_stuck_leader_votes_for_another() {
             reason: CampaignReason::LeaderLost,
         };
         doubter.node.receive(peer(4), Message::RequestVote(request));
-        assert_eq!(doubter.node.raft.hard_state().voted_for.is_some(), commits_nothing);
+        assert_eq!(doubter.node.raft.hard_state().voted_for.is_some(), is_stuck);
     }
 }
 
@@ -463,7 +501,7 @@ fn a_follower_that_was_paused_hears_its_leader_first() {
     doubter.node.pass(10 * ELECTION_TIMEOUT_US);
     doubter.node.wake_now();
     assert_eq!(doubter.asked(), []);
-    doubter.commits_nothing = false;
+    doubter.is_stuck = false;
     doubter.pass(10 * ELECTION_TIMEOUT_US);
     assert_eq!(doubter.asked(), []);
 }

@@ -18,7 +18,7 @@ fn node_3_hears_2_lead_in_term_3(cluster: &mut Cluster, election_timeout_us: u64
         leader_commit: LogIndex(0),
         round: Round(0),
         election_timeout_us,
-        commits_nothing: false,
+        is_stuck: false,
     };
     cluster.step(3, Input::Message { from: peer(2), message: Message::Heartbeat(heartbeat) });
 }

@@ -26,7 +26,7 @@ fn hear_leader(node: &mut Node, now: u64) {
         leader_commit: LogIndex(1),
         round: Round(0),
         election_timeout_us: ELECTION_TIMEOUT_US,
-        commits_nothing: false,
+        is_stuck: false,
     };
     let message = Message::Heartbeat(heartbeat).into();
     node.step(Micros(now), Input::Message { from: peer(2), message });
@@ -195,6 +195,18 @@ fn what_overlaps_is_given_up_together() {
     let mut node = follower_of_a_slow_leader();
     asked_thrice(&mut node);
     assert_eq!(asked(&mut node, 9_000 + TIMEOUT_US).map(|(_, wanted)| wanted), Some(111));
+}
+
+#[test]
+fn what_a_broken_connection_to_the_leader_may_have_lost_is_asked_for_at_once() {
+    let mut node = follower();
+    take(&mut node, 0, 1, 1);
+    let (lost, _) = asked(&mut node, 0).unwrap();
+    node.step(Micros(1), Input::ConnectionBroken(peer(3)));
+    assert_eq!(asked(&mut node, 1), None, "it was sent to another node");
+    node.step(Micros(1), Input::ConnectionBroken(peer(2)));
+    let (sequence, wanted) = asked(&mut node, 1).unwrap();
+    assert!(sequence != lost && wanted == 1);
 }
 
 /// What comes for the message that was given up is a gap: its requests have been asked for again.
@@ -452,7 +464,7 @@ fn a_leader_that_is_none_any_more_turns_those_who_asked_it_away_and_keeps_its_ow
         leader_commit: LogIndex(1),
         round: Round(0),
         election_timeout_us: ELECTION_TIMEOUT_US,
-        commits_nothing: false,
+        is_stuck: false,
     };
     let message = Message::Heartbeat(heartbeat);
     bench.nodes[leader].step(bench.now, Input::Message { from: peer(others[0]), message: message.into() });

@@ -217,7 +217,7 @@ fn a_request_that_waits_for_the_next_leaders_name_is_sent_there_as_soon_as_it_is
         leader_commit: LogIndex(1),
         round: raft_core::Round(0),
         election_timeout_us: 300_000,
-        commits_nothing: false,
+        is_stuck: false,
     };
     node.step(Micros(10), Input::Message { from: peer(2), message: Message::Heartbeat(heartbeat).into() });
     let answer = Answer::NotLeader { leader: Some(peer(2).id) };
@@ -335,7 +335,7 @@ fn clients_of_a_node_that_knows_who_leads_and_not_where_wait_until_it_does() {
         leader_commit: LogIndex(0),
         round: Round(0),
         election_timeout_us: 300_000,
-        commits_nothing: false,
+        is_stuck: false,
     };
     node.step(Micros(10), Input::Message { from: peer(2), message: Message::Heartbeat(heartbeat).into() });
     let leader = Some(peer(2).id);

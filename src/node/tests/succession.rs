@@ -124,7 +124,7 @@ fn what_was_left_with_another_log_is_not_used() {
         leader_commit: LogIndex(0),
         round: raft_core::Round(1),
         election_timeout_us: 300_000,
-        commits_nothing: false,
+        is_stuck: false,
     };
     bench.nodes[heir]
         .step(bench.now, Input::Message { from: other, message: Message::Heartbeat(heartbeat).into() });

@@ -176,6 +176,16 @@ impl PeerConnections {
         true
     }
 
+    /// When this peer was last heard on the connection that it has dialled; `None` if there is none.
+    pub(crate) fn heard_at(&self, peer: Peer) -> Option<Micros> {
+        self.connections.iter().find_map(|(_, connection)| match &connection.party {
+            Party::Peer { hello, heard_at, .. } if hello.from == peer => Some(*heard_at),
+            Party::Peer { .. } | Party::Stranger { .. } | Party::Refused { .. } | Party::Operator { .. } => {
+                None
+            }
+        })
+    }
+
     /// Sends what is queued.
     pub(crate) fn flush(&mut self, ctx: &mut Context) {
         for key in 0..self.connections.capacity() {

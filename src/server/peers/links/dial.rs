@@ -110,11 +110,13 @@ impl Links {
             log_line(link.log.on_broken(now, line));
         }
         link.broke_at = Some(now);
+        link.asked_at = None;
         // A link that breaks as soon as it is up, again and again, is not dialled in a tight loop.
         if matches!(link.state, LinkState::Up { since, .. } if now.since(since) >= LINK_SETTLED_US) {
             link.backoff.reset();
         }
         link.state = LinkState::Waiting { until: now.plus(link.backoff.next_delay_us()) };
+        ctx.step(Input::ConnectionBroken(link.peer));
     }
 
     /// The handshake failed: tries the next address.

@@ -59,6 +59,8 @@ pub(crate) struct Link {
     /// When it broke, if it has not been up since.
     pub(crate) broke_at: Option<Micros>,
     pub(crate) last_heard: Option<Micros>,
+    /// When the peer last asked something on this link, if it is still up. It does if it cannot dial.
+    pub(super) asked_at: Option<Micros>,
     /// When this link was made; the peer's silence counts from then if it was never heard.
     made_at: Micros,
     /// Since when the peer has been connected to this node without being reached by it.
@@ -245,6 +247,11 @@ impl Links {
         self.links.iter().filter_map(|(_, link)| link.deadline(silence_from)).min()
     }
 
+    /// When this peer last asked something on the link to it; `None` if it has not since the link is up.
+    pub(crate) fn asked_at(&self, peer: Peer) -> Option<Micros> {
+        self.links[self.key_of(peer)?].asked_at
+    }
+
     /// Whether the link to this peer is up.
     pub(crate) fn is_up_to(&self, peer: Peer) -> bool {
         self.key_of(peer).is_some_and(|key| self.links[key].is_up())
@@ -289,6 +296,7 @@ impl Link {
             backoff: Backoff::new(seed),
             broke_at: None,
             last_heard: None,
+            asked_at: None,
             made_at: now,
             unreached_since: None,
             pinged_at: now,

@@ -78,6 +78,9 @@ impl Links {
                 let from = link.peer;
                 log::trace!("from node {from}: {message:?}");
                 link.last_heard = Some(ctx.now());
+                if !message.is_response() {
+                    link.asked_at = Some(ctx.now());
+                }
                 ctx.counters.messages_received += 1;
                 ctx.step(Input::Message { from, message });
             }
