@@ -40,8 +40,8 @@ impl Raft {
     /// the others are ahead for a moment says nothing: if all are as slow, whoever takes over is no better
     /// off, and nobody leads while the votes are being written.
     ///
-    /// The voter that it chooses may not be able to win, and would be chosen again. Once this leader says that
-    /// it is stuck, it leaves the choice to the others, and does not keep that one's disk busy.
+    /// Once this leader says that it is stuck, it leaves the choice to the others, and does not keep the disk
+    /// of one of them busy.
     pub(crate) fn escape_stalled_disk(&mut self) {
         self.note_lag();
         let timeout_us = self.config.election_timeout_us;

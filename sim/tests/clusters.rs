@@ -35,6 +35,7 @@ fn clusters_keep_their_promises_whatever_goes_wrong() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     // A simulation in which nothing happens proves nothing.
     let Summary { answered, faults, refused_stores, elections, committed, stars, .. } = sum;
+    let Summary { leased, changes, transfers, bequests, .. } = sum;
     for (what, count, at_least) in [
         ("requests", answered, 1_000 * SEEDS),
         ("faults", faults, 20 * SEEDS),
@@ -42,6 +43,10 @@ fn clusters_keep_their_promises_whatever_goes_wrong() {
         ("elections", elections, 3 * SEEDS),
         ("damaged stores", refused_stores, SEEDS / 4),
         ("stars", stars, SEEDS / 10),
+        ("answers under a lease", leased, 50 * SEEDS),
+        ("changes of membership", changes, 2 * SEEDS),
+        ("transfers", transfers, SEEDS / 4),
+        ("bequests", bequests, SEEDS / 4),
     ] {
         assert!(count >= at_least, "{what}: {count}, expected are {at_least}");
     }

@@ -49,9 +49,9 @@ impl Server {
 
     /// Responses go back the way that the peer's messages come: TCP then acknowledges the message with the
     /// response, and they need no link to have come up. As a rule that is the connection that the peer has
-    /// dialled. But it asks on the link from here if it cannot dial, or knows its connection to be dead, which
-    /// this node may not know yet. Other messages take the peer's connection only as long as there is no
-    /// link: a node that cannot dial counts in a majority, so it must be able to lead.
+    /// dialled. But it asks on the link from here if it cannot dial, or knows that its connection is dead;
+    /// this node may not know that yet. Other messages take the peer's connection only as long as there is
+    /// no link: a node that cannot dial counts in a majority, so it must be able to lead.
     fn send(&mut self, to: Peer, message: PeerMessage) {
         let prefers_link = if message.is_response() {
             self.links.asked_at(to) > self.peer_connections.heard_at(to)

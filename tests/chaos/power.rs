@@ -34,9 +34,6 @@ const WRITES_OF_CHECKPOINT: u64 = 5;
 /// The syncs of a checkpoint: of its pages, and of the meta page.
 const SYNCS_OF_CHECKPOINT: u64 = 2;
 
-/// The syncs of a node that founds a cluster, up to its first ID.
-const SYNCS_OF_START: u64 = 7;
-
 /// So few transactions that their journal is far from full.
 const TRANSACTIONS: u64 = 40;
 
@@ -315,18 +312,30 @@ fn a_start_that_loses_its_power_leaves_a_whole_store_or_none() {
     let mut random = random(6);
     let directory = Directory::new();
     let (mut whole, mut none) = (0, 0);
-    for round in 0..rounds(2) * SYNCS_OF_START {
-        let store = directory.path().join(format!("store{round}"));
-        let disk = Disk::at(&store);
-        disk.stall_at(Call::Sync, round % SYNCS_OF_START);
-        let path = as_argument(&store);
-        let start = start_at(&path);
-        let running = Running::spawn(directory.path(), &start);
-        wait::until_true("it syncs", || disk.has_stalled());
-        drop(running);
-        disk.cut_power(&mut random);
-        disk.heal();
-        if serves_after_start_or_restart(&directory, &store, &start) { whole += 1 } else { none += 1 }
+    for round in 0..rounds(2) {
+        for skip in 0.. {
+            let store = directory.path().join(format!("store{round}-{skip}"));
+            let disk = Disk::at(&store);
+            disk.stall_at(Call::Sync, skip);
+            let path = as_argument(&store);
+            let mut node = Node::spawn_at(&directory, &store, 1, &["start"], &[]);
+            let serves = wait::until("it syncs or serves", || {
+                let serves = node.log().contains("leads in term");
+                (serves || disk.has_stalled()).then_some(serves)
+            });
+            node.kill();
+            disk.cut_power(&mut random);
+            disk.heal();
+            let start = start_at(&path);
+            if serves_after_start_or_restart(&directory, &store, &start) {
+                whole += 1
+            } else {
+                none += 1
+            }
+            if serves {
+                break;
+            }
+        }
     }
     assert!(whole > 0 && none > 0, "{whole} whole, {none} none");
 }
@@ -464,14 +473,16 @@ fn serves_after_start_or_restart(directory: &Directory, store: &Path, start: &[&
     let path = as_argument(store);
     let made = command::run(&["verify", "--path", &path]);
     let whole = made.status.success();
-    let ports = start.iter().skip_while(|word| **word != "--raft_port").copied().collect::<Vec<_>>();
-    let command: &[&str] = if whole { &[] } else { &["start"] };
-    if !whole {
+    let mut node = Node::at(directory, store, 1);
+    if whole {
+        node.respawn(&[]);
+    } else {
         let words: &[&str] =
             if store.join("data.mdb.new").exists() { &["interrupted"] } else { &["no store"] };
         made.refused(words);
+        let ports = start.iter().skip_while(|word| **word != "--raft_port").copied().collect::<Vec<_>>();
+        node = Node::spawn_at(directory, store, 1, &["start"], &ports);
     }
-    let mut node = Node::spawn_at(directory, store, 1, command, &ports);
     node.await_listening();
     let first = wait::until("an ID", || cluster::take(&node.client_address));
     assert!(whole || first == 1, "{first}");

@@ -72,7 +72,6 @@ impl Node {
 
     /// As [`Node::spawn`], with the store elsewhere than at `directory/id`.
     pub fn spawn_at(directory: &Directory, store: &Path, id: u64, command: &[&str], flags: &[&str]) -> Node {
-        let log = directory.path().join(format!("{}.log", store.file_name().unwrap_or_default().display()));
         let (id_text, path) = (id.to_string(), as_argument(store));
         let (raft_port, http_port) = (ports::free().to_string(), ports::free().to_string());
         let mut args = [command, &["--id", &id_text, "--path", &path], flags].concat();
@@ -82,18 +81,23 @@ impl Node {
         if !flags.contains(&"--http_port") {
             args.extend(["--http_port", &http_port]);
         }
-        let mut node = Node {
+        let mut node = Node::at(directory, store, id);
+        node.run(command::ticketd(&args), None);
+        node
+    }
+
+    /// A node that does not run yet. There may be a store for it.
+    pub fn at(directory: &Directory, store: &Path, id: u64) -> Node {
+        Node {
             id,
             peer_address: String::new(),
             client_address: String::new(),
             store: store.to_owned(),
-            log,
+            log: directory.path().join(format!("{}.log", store.file_name().unwrap_or_default().display())),
             log_start: 0,
             process: None,
             paused: false,
-        };
-        node.run(command::ticketd(&args), None);
-        node
+        }
     }
 
     fn run(&mut self, mut program: Command, stderr: Option<Stdio>) {
