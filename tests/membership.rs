@@ -216,6 +216,16 @@ fn the_last_member_cannot_leave_and_is_told_of_drop() {
     assert!(wait::until("an ID", || cluster::take(&node.client_address)) > before);
 }
 
+/// Its store is not the one where the command is given.
+#[test]
+fn the_last_member_that_another_node_is_to_remove_is_not_told_to_drop_the_store_of_that_one() {
+    let mut cluster = Cluster::of(2);
+    cluster.node(2).stop();
+    cluster.node(1).command(&["leave", "--id", "2"]).succeeded();
+    let refused = cluster.node(2).command(&["leave", "--id", "1"]).refused(&["last voter", "where it runs"]);
+    assert!(!refused.contains("--path"), "{refused}");
+}
+
 #[test]
 fn a_member_that_was_wiped_cannot_come_back_before_it_was_removed_and_can_after() {
     let mut cluster = Cluster::of(3);

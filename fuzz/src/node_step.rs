@@ -22,7 +22,7 @@ use ticketd::node::{
 
 use super::bytes::Bytes;
 use super::core_step::disk::Disk;
-use super::core_step::{Stopped, change, expect_evidence, first_store, hostile, peer, unless_evidence};
+use super::core_step::{change, first_store, hostile, peer};
 
 /// In microseconds; a single step passes up to 2,540.
 const ELECTION_TIMEOUT_US: u64 = 1_000;
@@ -37,16 +37,13 @@ const WAKES_MAX: usize = 10_000;
 
 /// Treats `data` as a sequence of events.
 pub fn check(data: &[u8]) {
-    expect_evidence();
     let mut bytes = Bytes::new(data);
     let mut driver = Driver::new(bytes.byte());
     while !bytes.is_empty() {
-        if driver.event(&mut bytes).is_err() {
-            return;
-        }
+        driver.event(&mut bytes);
     }
     // The node may still find that safety is broken: then it stops here as well.
-    let _ = driver.see_out();
+    driver.see_out();
 }
 
 /// What a node's driver knows, and what the environment remembers.
@@ -91,7 +88,7 @@ impl Driver {
     }
 
     /// One event.
-    fn event(&mut self, bytes: &mut Bytes<'_>) -> Result<(), Stopped> {
+    fn event(&mut self, bytes: &mut Bytes<'_>) {
         match bytes.below(24) {
             0..=3 => {
                 let from = hostile::sender(bytes, peer(1));
@@ -130,7 +127,7 @@ impl Driver {
     }
 
     /// A disk that fails, a crash, or a leader that tells the node to take over.
-    fn disturb(&mut self, bytes: &mut Bytes<'_>) -> Result<(), Stopped> {
+    fn disturb(&mut self, bytes: &mut Bytes<'_>) {
         match bytes.below(8) {
             0 => {
                 self.has_failed = true;
@@ -138,24 +135,23 @@ impl Driver {
             }
             1 | 2 => {
                 self.crash();
-                Ok(())
             }
             _ => {
                 let Some(leader) = self.node.status().leader.filter(|leader| *leader != peer(1).id) else {
-                    return Ok(());
+                    return;
                 };
                 let (from, term) = (peer(leader.get()), self.node.status().term);
                 let mut bequest = Bequest { term, ..bequest(bytes) };
                 if bytes.flag() {
                     bequest.last_log_index = self.node.status().last_log_index;
                 }
-                self.step(Input::Message { from, message: bequest.into() })?;
+                self.step(Input::Message { from, message: bequest.into() });
                 self.step(Input::Message { from, message: Message::TimeoutNow(TimeoutNow { term }).into() })
             }
         }
     }
 
-    fn take_ids(&mut self, count: NonZeroU64) -> Result<(), Stopped> {
+    fn take_ids(&mut self, count: NonZeroU64) {
         self.last_number += 1;
         let request = RequestId(self.last_number);
         self.waiting.insert(request, count);
@@ -170,39 +166,37 @@ impl Driver {
     }
 
     /// A member answers one of the last messages as the node would like.
-    fn oblige(&mut self, choice: u8) -> Result<(), Stopped> {
+    fn oblige(&mut self, choice: u8) {
         if self.said.is_empty() {
-            return Ok(());
+            return;
         }
         let at = usize::from(choice) % self.said.len();
         let (from, message) = self.said[at].clone();
-        match answer_to(message) {
-            Some(message) => self.step(Input::Message { from, message: message.into() }),
-            None => Ok(()),
+        if let Some(message) = answer_to(message) {
+            self.step(Input::Message { from, message: message.into() });
         }
     }
 
     /// A leader answers a forwarded request, as the node would like or not.
-    fn oblige_forward(&mut self, bytes: &mut Bytes<'_>) -> Result<(), Stopped> {
-        let Some((from, sequence, count)) = self.asked.pop_front() else { return Ok(()) };
+    fn oblige_forward(&mut self, bytes: &mut Bytes<'_>) {
+        let Some((from, sequence, count)) = self.asked.pop_front() else { return };
         self.step(Input::Message {
             from,
             message: Forward::TakeIdsResponse { sequence, outcome: outcome(bytes, count) }.into(),
         })
     }
 
-    fn wake(&mut self) -> Result<(), Stopped> {
+    fn wake(&mut self) {
         self.now = self.now.max(self.node.deadline().unwrap_or(self.now));
         self.step(Input::Wake)
     }
 
-    fn sync(&mut self) -> Result<(), Stopped> {
+    fn sync(&mut self) {
         if self.has_failed {
-            return Ok(());
+            return;
         }
-        match self.disk.sync() {
-            Some(through) => self.step(Input::WritesDurable { through }),
-            None => Ok(()),
+        if let Some(through) = self.disk.sync() {
+            self.step(Input::WritesDurable { through });
         }
     }
 
@@ -217,20 +211,20 @@ impl Driver {
     }
 
     /// Nothing more happens, and no disk finishes: every request for IDs is answered.
-    fn see_out(&mut self) -> Result<(), Stopped> {
+    fn see_out(&mut self) {
         for _ in 0..WAKES_MAX {
             if self.waiting.is_empty() {
-                return Ok(());
+                return;
             }
             self.now = self.now.plus(1);
-            self.wake()?;
+            self.wake();
         }
         panic!("{} requests are never answered", self.waiting.len());
     }
 
-    fn step(&mut self, input: Input) -> Result<(), Stopped> {
+    fn step(&mut self, input: Input) {
         let (node, now) = (&mut self.node, self.now);
-        unless_evidence(|| node.step(now, input))?;
+        node.step(now, input);
         while let Some(output) = self.node.poll_output() {
             self.carry_out(output);
         }
@@ -240,7 +234,6 @@ impl Driver {
         assert_eq!(status.is_muted, self.has_failed, "it does not know of its disk");
         let deadline = self.node.deadline();
         assert!(deadline.is_some() || self.waiting.is_empty(), "who waits is never looked at again");
-        Ok(())
     }
 
     fn carry_out(&mut self, output: Output) {
@@ -276,7 +269,7 @@ impl Driver {
                 assert!(self.operations.remove(&operation), "an operation is done twice");
             }
             // To the node, it is the same as a disk that has failed.
-            Output::EntriesLost { .. } => self.has_failed = true,
+            Output::EntriesLost { .. } | Output::SafetyLost(_) => self.has_failed = true,
             Output::RoleChanged { .. }
             | Output::MembershipChanged(_)
             | Output::Removed { .. }

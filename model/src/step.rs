@@ -130,6 +130,7 @@ fn run(mut node: Node, mut input: Option<Input>, speed: DiskSpeed) -> Result<Ste
                 | Output::TransferAborted
                 | Output::MembershipChanged(_)
                 | Output::EntriesLost { .. }
+                | Output::SafetyLost(_)
                 | Output::Dropped { .. } => {}
             }
         }

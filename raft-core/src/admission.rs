@@ -1,7 +1,7 @@
 //! The checks that every message passes before the module of its RPC handles it: whether it is sound, whether
 //! it is of this term, and whether its sender still counts (Raft §5.1, "Rules for Servers").
 
-use crate::io::DropReason;
+use crate::io::{DropReason, Evidence};
 use crate::message::{
     AppendEntriesResponse, AppendOutcome, CampaignReason, InstallSnapshotResponse, Message,
     RequestVoteResponse,
@@ -58,19 +58,24 @@ impl Raft {
             self.answer_stale(from, message);
             return false;
         }
-        if self.claims_to_lead_beside_another(from, message) {
-            self.drop_message(from, DropReason::SecondLeader);
-            return false;
+        match self.leader_peer() {
+            Some(leader) if message.is_from_leader() && leader != from => {
+                self.on_second_leader(leader, from);
+                false
+            }
+            Some(_) | None => true,
         }
-        true
     }
 
-    /// Whether somebody who is no member speaks as the leader of this term, which has one. A term has one
-    /// leader (§5.2); if a member breaks that, this node stops instead (`follow`).
-    fn claims_to_lead_beside_another(&self, from: Peer, message: &Message) -> bool {
-        message.is_from_leader()
-            && self.leader_peer().is_some_and(|leader| leader != from)
-            && !self.log.membership().contains(from)
+    /// Somebody speaks as the leader of this term, which has another. A term has one leader (§5.2); somebody
+    /// who is no member may claim anything.
+    fn on_second_leader(&mut self, leader: Peer, other: Peer) {
+        if self.log.membership().contains(other) {
+            let term = self.hard_state.current_term;
+            self.on_safety_lost(Evidence::TwoLeaders { term, leader, other });
+        } else {
+            self.drop_message(other, DropReason::SecondLeader);
+        }
     }
 
     /// Whether nodes in an earlier term may be told the current one. A candidate whose own vote is still

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::io::DropReason;
+use crate::io::{DropReason, Evidence};
 use crate::log::Entry;
 use crate::message::{AppendEntries, AppendEntriesResponse, AppendOutcome, Message};
 use crate::raft::Raft;
@@ -16,7 +16,10 @@ impl Raft {
             return;
         }
         self.follow(from);
-        let m = self.skip_committed(m);
+        let m = match self.skip_committed(from, m) {
+            Ok(m) => m,
+            Err(evidence) => return self.on_safety_lost(evidence),
+        };
         if self.log.term_at(m.prev_log_index) != Some(m.prev_log_term) {
             if m.prev_log_index == self.commit_index {
                 // What is committed agrees with every leader (§5.4.3), unless this log is an earlier copy,
@@ -47,19 +50,18 @@ impl Raft {
     /// agrees with every leader (§5.4.3), so only what follows it is compared; an append that ends before it
     /// brings nothing new. A leader whose log has another entry at that index is evidence that safety is
     /// already lost (Leader Completeness, §5.4).
-    fn skip_committed(&self, m: AppendEntries) -> AppendEntries {
-        let commit_index = self.commit_index;
-        if m.prev_log_index >= commit_index {
-            return m;
+    fn skip_committed(&self, leader: Peer, m: AppendEntries) -> Result<AppendEntries, Evidence> {
+        let index = self.commit_index;
+        if m.prev_log_index >= index {
+            return Ok(m);
         }
-        let commit_term = self.log.term_at(commit_index).expect("what is committed is in the log");
-        let theirs = m.entries.iter().find(|e| e.index == commit_index).map_or(commit_term, |e| e.term);
-        assert!(
-            theirs == commit_term,
-            "conflict at {commit_index}, committed in term {commit_term}, not {theirs}"
-        );
-        let entries = m.entries.into_iter().filter(|e| e.index > commit_index).collect();
-        AppendEntries { prev_log_index: commit_index, prev_log_term: commit_term, entries, ..m }
+        let committed = self.log.term_at(index).expect("what is committed is in the log");
+        let theirs = m.entries.iter().find(|e| e.index == index).map_or(committed, |e| e.term);
+        if theirs != committed {
+            return Err(Evidence::Conflict { leader, index, committed, theirs });
+        }
+        let entries = m.entries.into_iter().filter(|e| e.index > index).collect();
+        Ok(AppendEntries { prev_log_index: index, prev_log_term: committed, entries, ..m })
     }
 
     /// Tells the leader that the log agrees up to this index, once it is durable.

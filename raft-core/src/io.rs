@@ -156,6 +156,9 @@ pub enum Output {
         /// The last entry that there is.
         last: LogIndex,
     },
+    /// Safety is already lost. The node takes no further part, as after [`Input::WriteFailed`]: to go on
+    /// would only spread it.
+    SafetyLost(Evidence),
     /// A message was dropped because no sound peer sends it. For the log.
     Dropped {
         /// The sender.
@@ -274,6 +277,47 @@ pub enum NotAppended {
     NotYet(NotYet),
     /// The membership does not allow it.
     Refused(ChangeRefused),
+}
+
+/// What no cluster shows that is safe (Raft Figure 3): two processes run with the store of one member or with
+/// copies of it, or a disk has lost what it had reported durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Evidence {
+    /// Two members lead in one term (Election Safety).
+    TwoLeaders {
+        /// The term.
+        term: Term,
+        /// The leader that this node knows, perhaps itself.
+        leader: Peer,
+        /// The other.
+        other: Peer,
+    },
+    /// A leader has another entry where one was committed (Leader Completeness).
+    Conflict {
+        /// The leader.
+        leader: Peer,
+        /// Where.
+        index: LogIndex,
+        /// The term of the entry that was committed.
+        committed: Term,
+        /// The term of the leader's entry.
+        theirs: Term,
+    },
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Evidence::TwoLeaders { term, leader, other } => {
+                write!(f, "node {leader} and node {other} both lead in term {term}")
+            }
+            Evidence::Conflict { leader, index, committed, theirs } => write!(
+                f,
+                "node {leader} leads with an entry {index} of term {theirs}, and one of term {committed} was \
+                 committed there"
+            ),
+        }
+    }
 }
 
 /// Why a message was dropped: no sound peer sends such a message.

@@ -1,10 +1,10 @@
-//! A node whose disk has failed, or has lost what the node acknowledged. It can no longer promise anything,
-//! so it sends no messages. If it led, it first sends a single TimeoutNow, which promises nothing. From then
-//! on it only watches who leads, so that its driver can send clients there. What it learns is kept in memory
-//! alone.
+//! A node whose disk has failed, or has lost what the node acknowledged, or that finds safety lost. It can
+//! no longer promise anything, so it sends no messages. If it led when its disk failed, it first sends a
+//! single TimeoutNow, which promises nothing. From then on it only watches who leads, so that its driver can
+//! send clients there. What it learns is kept in memory alone.
 
 use crate::admission::{TERM_MAX, term_of};
-use crate::io::{HardState, Input, NotAppended, Output, ProposalOutcome};
+use crate::io::{Evidence, HardState, Input, NotAppended, Output, ProposalOutcome};
 use crate::message::Message;
 use crate::raft::Raft;
 use crate::roles::{Muted, RoleState};
@@ -25,6 +25,12 @@ impl Raft {
     pub(crate) fn on_entries_lost(&mut self, acknowledged: LogIndex) {
         let last = self.log.last_index();
         self.outputs.push_back(Output::EntriesLost { acknowledged, last });
+        self.mute();
+    }
+
+    /// A message shows that safety is lost.
+    pub(crate) fn on_safety_lost(&mut self, evidence: Evidence) {
+        self.outputs.push_back(Output::SafetyLost(evidence));
         self.mute();
     }
 

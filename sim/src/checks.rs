@@ -42,6 +42,7 @@ impl World {
                 | Output::Removed { .. }
                 | Output::PeerRemoved(_)
                 | Output::EntriesLost { .. }
+                | Output::SafetyLost(_)
                 | Output::Dropped { .. } => {}
             }
         }

@@ -156,6 +156,7 @@ impl World {
                     self.hosts[slot.at()].peer
                 );
             }
+            Output::SafetyLost(evidence) => violated!("{}: {evidence}", self.hosts[slot.at()].peer),
             Output::Dropped { from, reason } => {
                 violated!("{} says that {from} is not sound: {reason:?}", self.hosts[slot.at()].peer);
             }

@@ -99,7 +99,7 @@ fn remove(
 ) -> Result<(), Failure> {
     if contacts.addresses().is_empty() {
         return Err(Failure::runtime(match absent {
-            Absent::IsDone => last_member(path, id),
+            Absent::IsDone => last_member(path, id, absent),
             Absent::IsAnError => no_member(id),
         }));
     }
@@ -115,7 +115,7 @@ fn remove(
             Ok(())
         }
         AskProblem::Refused(RefusedReason::NoSuchMember) => Err(Failure::runtime(no_member(id))),
-        AskProblem::Refused(RefusedReason::LastVoter) => Err(Failure::runtime(last_member(path, id))),
+        AskProblem::Refused(RefusedReason::LastVoter) => Err(Failure::runtime(last_member(path, id, absent))),
         AskProblem::Refused(RefusedReason::NoQuorumLeft) => Err(Failure::runtime(no_quorum_left(id))),
         AskProblem::Refused(
             RefusedReason::IdTaken
@@ -193,11 +193,15 @@ fn no_quorum_left(id: NodeId) -> String {
     )
 }
 
-fn last_member(path: &Path, id: NodeId) -> String {
+/// `path` is where the command was given: the store there need not be that of the node that is to leave.
+fn last_member(path: &Path, id: NodeId, absent: Absent) -> String {
+    let drop = match absent {
+        Absent::IsDone => format!("'ticketd drop {}'", path_flag(path)),
+        Absent::IsAnError => "'ticketd drop' where it runs".to_owned(),
+    };
     format!(
-        "node {id} is the last voter of its cluster and cannot leave it: to give the cluster up, stop the \
-         node and destroy its store with 'ticketd drop {}'",
-        path_flag(path)
+        "node {id} is the last voter of its cluster and cannot leave it: to give the cluster up, stop that \
+         node and destroy its store with {drop}"
     )
 }
 

@@ -4,8 +4,8 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use raft_core::{
-    ChangeRefused, DropReason, LogIndex, Membership, MembershipChange, NodeId, Peer, Role, Suffrage, Term,
-    Write, WriteId,
+    ChangeRefused, DropReason, Evidence, LogIndex, Membership, MembershipChange, NodeId, Peer, Role,
+    Suffrage, Term, Write, WriteId,
 };
 
 use super::peer_message::PeerMessage;
@@ -122,6 +122,8 @@ pub enum Output {
         /// The last entry that there is.
         last: LogIndex,
     },
+    /// Safety is already lost: IDs may repeat. The node takes no further part.
+    SafetyLost(Evidence),
     /// A message was dropped because no correct peer sends it. For the log.
     Dropped {
         /// The sender.

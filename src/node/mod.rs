@@ -350,6 +350,10 @@ impl Node {
                 self.stop_forwarding();
                 self.outputs.push_back(Output::EntriesLost { acknowledged, last });
             }
+            raft_core::Output::SafetyLost(evidence) => {
+                self.stop_forwarding();
+                self.outputs.push_back(Output::SafetyLost(evidence));
+            }
             raft_core::Output::Dropped { from, reason } => {
                 self.outputs.push_back(Output::Dropped { from, reason });
             }

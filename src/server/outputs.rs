@@ -39,6 +39,7 @@ impl Server {
                     self.fail(&StoreError::EntriesLost { acknowledged, last });
                     self.storage.record_lost_entries(LostEntries { acknowledged, last });
                 }
+                Output::SafetyLost(evidence) => self.fail(&StoreError::Contradicted(evidence)),
                 Output::Dropped { from, reason } => self.on_dropped(from, reason),
             }
         }

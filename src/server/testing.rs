@@ -158,6 +158,8 @@ impl Bench {
         self.pass(super::limits::LINK_SETTLED_US);
         drop(other_end);
         self.run_until("it breaks", |link| !link.is_up());
+        // That it broke is told as well.
+        self.ctx.wake();
         self.pass(0);
     }
 

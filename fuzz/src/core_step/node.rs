@@ -13,7 +13,6 @@ use raft_core::{
 };
 
 use super::disk::Disk;
-use super::{Stopped, unless_evidence};
 
 /// In microseconds; a single step passes up to 2,540.
 const ELECTION_TIMEOUT_US: u64 = 1_000;
@@ -63,32 +62,31 @@ impl Node {
         std::mem::take(&mut self.sent)
     }
 
-    pub(super) fn pass(&mut self, us: u64) -> Result<(), Stopped> {
+    pub(super) fn pass(&mut self, us: u64) {
         self.now = self.now.plus(us);
         self.step(Input::Wake)
     }
 
-    pub(super) fn wake(&mut self) -> Result<(), Stopped> {
+    pub(super) fn wake(&mut self) {
         self.now = self.now.max(self.raft.deadline().unwrap_or(self.now));
         self.step(Input::Wake)
     }
 
-    pub(super) fn sync(&mut self) -> Result<(), Stopped> {
+    pub(super) fn sync(&mut self) {
         if self.raft.is_muted() {
-            return Ok(());
+            return;
         }
-        match self.disk.sync() {
-            Some(through) => self.step(Input::WritesDurable { through }),
-            None => Ok(()),
+        if let Some(through) = self.disk.sync() {
+            self.step(Input::WritesDurable { through });
         }
     }
 
-    pub(super) fn propose(&mut self, bytes: u8) -> Result<(), Stopped> {
+    pub(super) fn propose(&mut self, bytes: u8) {
         let (proposal, command) = (self.next_proposal(), vec![0; usize::from(bytes)].into());
         self.step(Input::Propose { proposal, command })
     }
 
-    pub(super) fn change(&mut self, change: MembershipChange) -> Result<(), Stopped> {
+    pub(super) fn change(&mut self, change: MembershipChange) {
         let proposal = self.next_proposal();
         self.step(Input::ChangeMembership { proposal, change })
     }
@@ -100,20 +98,16 @@ impl Node {
         proposal
     }
 
-    pub(super) fn begin_barrier(
-        &mut self,
-        audience: Audience,
-        confirms: Confirmation,
-    ) -> Result<(), Stopped> {
+    pub(super) fn begin_barrier(&mut self, audience: Audience, confirms: Confirmation) {
         self.barriers += 1;
         self.step(Input::ReadBarrier { barrier: BarrierId(self.barriers), audience, confirms })
     }
 
     /// Compacts everything that was applied, except the last `kept` entries.
-    pub(super) fn compact(&mut self, kept: u8) -> Result<(), Stopped> {
+    pub(super) fn compact(&mut self, kept: u8) {
         let through = LogIndex(self.applied.0.saturating_sub(u64::from(kept)));
         if self.raft.entry(through).is_none() {
-            return Ok(());
+            return;
         }
         self.step(Input::Compact { through, state: [1].into() })
     }
@@ -127,10 +121,9 @@ impl Node {
         self.sent.clear();
     }
 
-    pub(super) fn step(&mut self, input: Input) -> Result<(), Stopped> {
+    pub(super) fn step(&mut self, input: Input) {
         let (term, commit_index) = (self.raft.current_term(), self.raft.commit_index());
-        let (raft, now) = (&mut self.raft, self.now);
-        unless_evidence(|| raft.step(now, input))?;
+        self.raft.step(self.now, input);
         assert!(self.raft.current_term() >= term, "the term goes back");
         assert!(self.raft.commit_index() >= commit_index, "the commit index goes back");
         assert!(
@@ -153,7 +146,6 @@ impl Node {
                 "others are members than were applied"
             );
         }
-        Ok(())
     }
 
     fn carry_out(&mut self, output: Output) {
@@ -197,6 +189,8 @@ impl Node {
                 let lacks = acknowledged > last || acknowledged == self.raft.commit_index();
                 assert!(lacks && self.raft.is_muted(), "nothing is lost");
             }
+            // Hostile members can break anything; what this node has promised before still holds.
+            Output::SafetyLost(_) => assert!(self.raft.is_muted(), "it goes on"),
             Output::TransferAborted | Output::MembershipChanged(_) | Output::Dropped { .. } => {}
         }
     }

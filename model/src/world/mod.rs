@@ -415,6 +415,7 @@ fn carry_out(history: &mut History, node: &Node, output: &Output) -> Result<(), 
             let command = (!is_change(*proposal)).then(|| command_of(*proposal));
             history.check_done(me, *index, command.as_deref())
         }
+        Output::SafetyLost(evidence) => ensure(false, || format!("node {me}: {evidence}")),
         Output::EntriesLost { acknowledged, last } => ensure(false, || {
             format!("node {me} acknowledged entry {acknowledged}, and its log ends at {last}")
         }),

@@ -94,6 +94,7 @@ pub(crate) fn event(event: &Output) -> Option<String> {
         Output::EntriesLost { acknowledged, last } => {
             format!("acknowledged entry {acknowledged}, and its log ends at {last}")
         }
+        Output::SafetyLost(evidence) => format!("finds safety lost: {evidence}"),
         Output::Dropped { from, reason } => format!("drops a message from {from}: {reason:?}"),
     };
     Some(line)

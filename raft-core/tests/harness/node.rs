@@ -167,6 +167,7 @@ impl Node {
             | Output::TransferAborted
             | Output::MembershipChanged(_)
             | Output::EntriesLost { .. }
+            | Output::SafetyLost(_)
             | Output::Dropped { .. } => self.events.push(output),
         }
     }

@@ -1,9 +1,9 @@
 //! What no sound peer sends must do no harm: it is dropped and reported, or ignored.
 
 use raft_core::{
-    AppendEntriesResponse, AppendOutcome, DropReason, Heartbeat, InstallSnapshot, InstallSnapshotResponse,
-    LogIndex, Message, Micros, Output, PreVote, PreVoteResponse, Recovered, RequestVote, RequestVoteResponse,
-    Role, Round, Snapshot, Term, TimeoutNow,
+    AppendEntriesResponse, AppendOutcome, DropReason, Evidence, Heartbeat, InstallSnapshot,
+    InstallSnapshotResponse, LogIndex, Message, Micros, Output, PreVote, PreVoteResponse, Recovered,
+    RequestVote, RequestVoteResponse, Role, Round, Snapshot, Term, TimeoutNow,
 };
 
 use crate::harness::cluster::Cluster;
@@ -242,10 +242,28 @@ fn a_stranger_is_followed_where_no_leader_is_known() {
 
 /// Evidence that safety is already broken, so that to go on would only spread it.
 #[test]
-#[should_panic(expected = "conflict at 2, committed in term 2, not 1")]
-fn a_leader_that_contradicts_what_is_committed_stops_the_node() {
+fn a_node_takes_no_further_part_once_a_leader_contradicts_what_is_committed() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     cluster.pass(HEARTBEAT_INTERVAL_US);
     assert_eq!(cluster.commit(2), LogIndex(2));
-    cluster.node(2).receive(peer(1), append(2, (1, 1), &[(2, 1), (3, 1)], 0));
+    let leader = peer(1);
+    cluster.node(2).receive(leader, append(2, (1, 1), &[(2, 1), (3, 1)], 0));
+    let evidence = Evidence::Conflict { leader, index: LogIndex(2), committed: Term(2), theirs: Term(1) };
+    assert!(cluster.events(2).contains(&Output::SafetyLost(evidence)));
+    assert!(cluster.nodes[&2].raft.is_muted());
+    assert_eq!(cluster.terms(2), [2], "what it has stays as it is");
+}
+
+#[test]
+fn a_node_takes_no_further_part_once_two_members_lead_in_one_term() {
+    for at in [1, 2] {
+        for message in [heartbeat(2, 0), append(2, (2, 2), &[(3, 2)], 0)] {
+            let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+            cluster.events(at);
+            cluster.node(at).receive(peer(3), message);
+            let evidence = Evidence::TwoLeaders { term: Term(2), leader: peer(1), other: peer(3) };
+            assert!(cluster.events(at).contains(&Output::SafetyLost(evidence)));
+            assert!(cluster.nodes[&at].raft.is_muted());
+        }
+    }
 }

@@ -380,6 +380,7 @@ impl World {
             Output::EntriesLost { acknowledged, last } => {
                 panic!("{me:?} acknowledged entry {acknowledged}, and its log ends at {last}")
             }
+            Output::SafetyLost(evidence) => panic!("{me:?}: {evidence}"),
             Output::Dropped { from, reason } => panic!("{me:?} dropped a message of {from:?}: {reason:?}"),
             Output::Restored(_) | Output::RoleChanged { .. } => {}
             Output::ProposalDone { proposal, outcome } => {

@@ -139,6 +139,7 @@ impl Bench {
             Output::Removed { .. } => self.removed.push(at),
             Output::PeerRemoved(gone) => self.peers_removed.push((at, gone)),
             Output::RoleChanged { .. } | Output::MembershipChanged(_) => {}
+            Output::SafetyLost(evidence) => panic!("{evidence}"),
             Output::EntriesLost { last, .. } => panic!("what followed entry {last} is lost"),
             Output::Dropped { reason, .. } => panic!("dropped: {reason:?}"),
         }

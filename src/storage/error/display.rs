@@ -85,6 +85,7 @@ impl StoreError {
                 write!(f, "a write to {} failed: {reason}", path.display())
             }
             StoreError::EntriesLost { acknowledged, last } => fmt_entries_lost(*acknowledged, *last, f),
+            StoreError::Contradicted(evidence) => write!(f, "{evidence}: {SAFETY_LOST}"),
             StoreError::Lost { path, how } => write!(f, "{} {how}", path.display()),
             StoreError::Backlog { waiting_weight } => {
                 write!(f, "{waiting_weight} entries and writes wait for the disk, which is as good as dead")
@@ -155,6 +156,10 @@ impl StoreError {
                 let first = remedy.unwrap_or("see to the disk and its file system");
                 format!("{first}, then restart this node").into()
             }
+            StoreError::Contradicted(_) => {
+                "find out which member that is, stop what runs with a copy, and only then restart this node"
+                    .into()
+            }
             StoreError::Lost { how, .. } => how.remedy().into(),
             StoreError::Backlog { .. } => "see to the disk, then restart this node".into(),
             StoreError::Bug => "report what was logged, then restart this node".into(),
@@ -182,6 +187,9 @@ fn fmt_entries_lost(acknowledged: LogIndex, last: LogIndex, f: &mut fmt::Formatt
          acknowledged that entry, or its disk loses what it reports as written",
     )
 }
+
+const SAFETY_LOST: &str = "two processes run with the store of one member or with copies of it, or a disk \
+                           has lost what it reported as written, and IDs may have repeated";
 
 const GIVE_RIGHTS: &str = "give this user the right to read and write there, or give another --path";
 

@@ -7,7 +7,7 @@ mod display;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use raft_core::LogIndex;
+use raft_core::{Evidence, LogIndex};
 use rustix::io::Errno;
 
 use super::record::{KEY_BYTES_MAX, Key};
@@ -189,6 +189,8 @@ pub enum StoreError {
         /// Where the log ends.
         last: LogIndex,
     },
+    /// What another member holds contradicts what this store holds.
+    Contradicted(Evidence),
     /// The open files of the store are no longer those at its path: nobody will find there what is written.
     Lost {
         /// The path of the file or directory.
@@ -274,6 +276,7 @@ impl StoreError {
             | StoreError::ForeignFiles { .. }
             | StoreError::NotADirectory { .. }
             | StoreError::HolderUnknown { .. }
+            | StoreError::Contradicted(_)
             | StoreError::InUse { .. }
             | StoreError::Denied { .. }
             | StoreError::ReadOnly { .. }

@@ -186,6 +186,7 @@ fn a_node_that_is_not_where_it_says_that_it_is_is_not_reported_gone() {
     let (mut bench, _other_end) = up_at(&former);
     let nowhere = port.close().to_string();
     bench.hello_from(&nowhere);
+    bench.ctx.wake();
     bench.run_until("it refuses", is_waiting);
     assert!(!bench.take_report());
     bench.pass(REDIAL_DELAY_US_MAX);
