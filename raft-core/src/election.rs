@@ -94,6 +94,7 @@ impl Raft {
             last_heard: self.now,
             protection_us,
             election_deadline: self.random_election_deadline(),
+            patient_until: self.now,
             leader_loss: LeaderLoss::Silence,
             refused_pre_vote: None,
             doubt,
@@ -179,19 +180,21 @@ impl Raft {
     }
 
     /// Another would campaign whose log lacks what this node's has: it cannot win, and this node can, so this
-    /// one asks as soon as it may. Nobody who hears a leader is moved by that.
+    /// one asks as soon as it may. Nobody who hears a leader is moved by that, and one that has just voted
+    /// waits: its candidate may lead by now.
     pub(crate) fn hasten_election(&mut self) {
         let at_once = self.now.max(self.promised_until);
         if self.hears_leader() {
             return;
         }
-        if let RoleState::Follower(Follower { doubt, election_deadline, .. }) = &mut self.role {
+        if let RoleState::Follower(Follower { doubt, election_deadline, patient_until, .. }) = &mut self.role
+        {
             // It has asked, and those whom it has asked would ask in their turn.
             if matches!(doubt.stance, Stance::Asks { .. }) {
                 return;
             }
             let asks_at = doubt.ask_at.as_mut().unwrap_or(election_deadline);
-            *asks_at = at_once.min(*asks_at);
+            *asks_at = at_once.max(*patient_until).min(*asks_at);
         }
     }
 

@@ -38,6 +38,7 @@ impl Raft {
                 last_heard,
                 protection_us,
                 election_deadline: _,
+                patient_until,
                 leader_loss,
                 refused_pre_vote,
                 doubt: Doubt { ask_at, stance: doubts },
@@ -45,7 +46,7 @@ impl Raft {
             }) => {
                 // When a leader was heard matters only while there is one.
                 leader.map(|leader| (leader, self.age(*last_heard), protection_us)).hash(state);
-                (ask_at.is_some(), doubts).hash(state);
+                (ask_at.is_some(), doubts, self.left(*patient_until)).hash(state);
                 (refused_pre_vote, discriminant(leader_loss)).hash(state);
                 let of = |ToldToCampaign { at, granted }: &ToldToCampaign| (self.age(*at), granted.clone());
                 told_to_campaign.as_ref().map(of).hash(state);

@@ -32,15 +32,17 @@ impl Stance {
 
 impl Raft {
     /// Receiver: yes, if it would be a new term, the log is up to date (Raft §5.4.1), no earlier election
-    /// waits for its vote, and this node is free: no leader is at work, and no promise of support binds it
-    /// (see [`lease`](crate::lease)), or the leader wishes it.
+    /// waits for its vote, and this node is free: no leader is at work, it has not just voted for one, and no
+    /// promise of support binds it (see [`lease`](crate::lease)), or the leader wishes it.
     pub(crate) fn on_pre_vote(&mut self, from: Peer, m: PreVote) {
         let term = self.hard_state.current_term;
         let up_to_date = self.log.is_up_to_date(m.last_log_index, m.last_log_term);
         let electable = m.next_term > term && up_to_date;
         let hears_leader = self.hears_leader();
         let is_free = match m.reason {
-            CampaignReason::LeaderLost => !hears_leader && !self.has_promised_support(),
+            CampaignReason::LeaderLost => {
+                !hears_leader && !self.has_just_voted() && !self.has_promised_support()
+            }
             CampaignReason::LeadershipTransfer => self.grants_transfer_to(from),
         };
         let vote_granted = electable && is_free && !self.has_vote_in_flight();

@@ -41,13 +41,30 @@ impl Raft {
         }
     }
 
+    /// Whether this node has voted within an election timeout, and has not heard yet whether its candidate
+    /// leads. That one may have won long ago, on a slow network: to help another now would depose it.
+    pub(crate) fn has_just_voted(&self) -> bool {
+        match &self.role {
+            RoleState::Follower(follower) => follower.leader.is_none() && self.now < follower.patient_until,
+            RoleState::PreCandidate(_)
+            | RoleState::Candidate(_)
+            | RoleState::Leader(_)
+            | RoleState::Muted(_) => false,
+        }
+    }
+
     /// A node that has just voted gives its candidate time to win (Raft §5.2).
     fn put_off_election(&mut self) {
         let election_deadline = self.random_election_deadline();
+        let patient_until = self.now.plus(self.config.election_timeout_us);
         match &mut self.role {
-            RoleState::Follower(follower) => follower.election_deadline = election_deadline,
+            RoleState::Follower(follower) => {
+                follower.election_deadline = election_deadline;
+                follower.patient_until = patient_until;
+            }
             RoleState::PreCandidate(_) => {
-                self.role = RoleState::Follower(Follower::leaderless(self.now, election_deadline));
+                let leaderless = Follower::leaderless(self.now, election_deadline);
+                self.role = RoleState::Follower(Follower { patient_until, ..leaderless });
             }
             // These have voted for themselves in this term, so they do not vote for another node.
             RoleState::Candidate(_) | RoleState::Leader(_) | RoleState::Muted(_) => {}

@@ -37,6 +37,8 @@ pub(crate) struct Follower {
     pub(crate) protection_us: u64,
     /// When it campaigns.
     pub(crate) election_deadline: Micros,
+    /// Until when it leaves the candidate that it has voted for the time to win.
+    pub(crate) patient_until: Micros,
     /// How it has lost the leader, or would if it heard nothing more.
     pub(crate) leader_loss: LeaderLoss,
     /// The last node to which it has refused a pre-vote only because it heard this leader: that node may have
@@ -164,6 +166,7 @@ impl Follower {
             last_heard: now,
             protection_us: 0,
             election_deadline,
+            patient_until: now,
             leader_loss: LeaderLoss::Silence,
             refused_pre_vote: None,
             doubt: Doubt::default(),
