@@ -365,8 +365,8 @@ fn a_voter_whose_vote_is_being_written_grants_a_pre_vote_where_the_leaders_proce
 }
 
 /// Nobody else can win: whoever lacks its log is refused by it, and it waits for nothing.
-/// Its candidate may lead by now, and not have been heard yet: on a slow network, others would depose each new
-/// leader.
+/// Its candidate may lead by now, and not have been heard yet: on a slow network, others would depose each
+/// new leader.
 #[test]
 fn a_node_that_has_just_voted_neither_helps_another_nor_asks_itself_before_its_candidate_had_time() {
     let mut cluster = Cluster::with_logs(&[(1, &[1, 1]), (2, &[1, 1]), (3, &[1])]);
