@@ -364,7 +364,6 @@ fn a_voter_whose_vote_is_being_written_grants_a_pre_vote_where_the_leaders_proce
     assert_eq!(pre_vote(&mut cluster, 3, 2, 3, last), Some(true));
 }
 
-/// Nobody else can win: whoever lacks its log is refused by it, and it waits for nothing.
 /// Its candidate may lead by now, and not have been heard yet: on a slow network, others would depose each
 /// new leader.
 #[test]
@@ -382,6 +381,7 @@ fn a_node_that_has_just_voted_neither_helps_another_nor_asks_itself_before_its_c
     assert_eq!(pre_vote(&mut cluster, 2, 3, 3, (last, 1)), Some(true));
 }
 
+/// Nobody else can win: whoever lacks its log is refused by it, and it waits for nothing.
 #[test]
 fn a_voter_that_refuses_another_for_its_log_asks_next() {
     let mut cluster = Cluster::with_logs(&[(1, &[1]), (2, &[]), (3, &[])]);
