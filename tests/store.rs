@@ -3,6 +3,7 @@
 mod harness;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
 use harness::cluster::{self, Cluster};
@@ -95,6 +96,29 @@ fn a_dropped_store_is_gone() {
     node.command(&["drop"]).refused(&["no store"]);
     node.command(&["verify"]).refused(&["no store"]);
     node.command(&[]).refused(&["no store"]);
+}
+
+/// To be told that it is damaged would lead the operator to destroy it.
+#[test]
+fn a_store_whose_journal_is_elsewhere_and_cannot_be_seen_now_is_not_taken_for_damaged() {
+    let directory = Directory::new();
+    let mut node = stopped(&directory);
+    let (journal, elsewhere) = (node.store().join("data.journal"), directory.path().join("elsewhere"));
+    let away = directory.path().join("away");
+    fs::rename(&journal, &elsewhere).unwrap();
+    symlink(&elsewhere, &journal).unwrap();
+    node.restart();
+    let last = wait::until("an ID", || cluster::take(&node.client_address));
+    node.stop();
+    fs::rename(&elsewhere, &away).unwrap();
+    let start: &[&str] = &["start", "--force", "--id", "1", "--raft_port", "0", "--http_port", "0"];
+    for command in [&[][..], &["verify"], start] {
+        let said = node.command(command).refused(&["data.journal", "No such file"]);
+        assert!(!said.contains("damaged"), "{said}");
+    }
+    fs::rename(&away, &elsewhere).unwrap();
+    node.restart();
+    assert!(wait::until("an ID", || cluster::take(&node.client_address)) > last);
 }
 
 #[test]

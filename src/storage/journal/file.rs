@@ -113,7 +113,8 @@ fn read_if_there(store: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     let path = store.join(JOURNAL_FILE);
     let error = |error: &io::Error| StoreError::io("read", &path, error);
     let file = match File::open(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // A link that leads nowhere is no missing journal: the disk that it leads to may not be mounted.
+        Err(e) if e.kind() == io::ErrorKind::NotFound && !path.is_symlink() => return Ok(None),
         opened => opened.map_err(|e| error(&e))?,
     };
     let mut bytes = Vec::new();
