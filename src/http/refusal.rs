@@ -165,7 +165,7 @@ impl Refusal {
     }
 
     /// Whether the client should try again soon.
-    pub(super) const fn passes(self) -> bool {
+    pub(super) const fn is_temporary(self) -> bool {
         matches!(
             self,
             Refusal::Overloaded | Refusal::TooManyConnections | Refusal::TimedOut | Refusal::Stopping

@@ -227,13 +227,13 @@ fn ids<'a>(config: &Config, method: Method, query: Option<&'a [u8]>) -> Route<'a
 }
 
 fn page(path: &[u8], query: Option<&[u8]>) -> Option<Page> {
-    if target::is(path, b"/healthz") {
+    if target::equals_decoded(path, b"/healthz") {
         Some(Page::Health)
-    } else if target::is(path, b"/readyz") {
+    } else if target::equals_decoded(path, b"/readyz") {
         Some(Page::Ready { leader: target::has_parameter(query.unwrap_or_default(), b"leader") })
-    } else if target::is(path, b"/status") {
+    } else if target::equals_decoded(path, b"/status") {
         Some(Page::Status)
-    } else if target::is(path, b"/metrics") {
+    } else if target::equals_decoded(path, b"/metrics") {
         Some(Page::Metrics)
     } else {
         None

@@ -114,7 +114,7 @@ impl Writer<'_> {
         if let Some(allow) = refusal.allow() {
             self.allow(allow);
         }
-        if refusal.passes() {
+        if refusal.is_temporary() {
             self.put(&[b"Retry-After: 1\r\n"]);
         }
         let batch_max = self.turn.config.batch_max;

@@ -86,14 +86,14 @@ fn is_path_or_query(bytes: &[u8]) -> bool {
 }
 
 /// Whether a path or a name, percent-decoded, equals `plain` (RFC 3986 §6.2.2).
-pub(super) fn is(encoded: &[u8], plain: &[u8]) -> bool {
+pub(super) fn equals_decoded(encoded: &[u8], plain: &[u8]) -> bool {
     decoded(encoded).eq(plain.iter().copied())
 }
 
 /// How many IDs a query asks for: the value of `n`, or 1 if there is no `n`. Other parameters are ignored.
 pub(super) fn count(query: &[u8], batch_max: NonZeroU64) -> Result<NonZeroU64, Refusal> {
     let mut asked = None;
-    for (_, value) in parameters(query).filter(|(name, _)| is(name, b"n")) {
+    for (_, value) in parameters(query).filter(|(name, _)| equals_decoded(name, b"n")) {
         let number = decimal(decoded(value.unwrap_or_default())).and_then(NonZeroU64::new);
         let count = number.filter(|count| *count <= batch_max);
         if asked.replace(count.ok_or(Refusal::CountOutOfRange)?).is_some() {
@@ -104,7 +104,7 @@ pub(super) fn count(query: &[u8], batch_max: NonZeroU64) -> Result<NonZeroU64, R
 }
 
 pub(super) fn has_parameter(query: &[u8], name: &[u8]) -> bool {
-    parameters(query).any(|(found, _)| is(found, name))
+    parameters(query).any(|(found, _)| equals_decoded(found, name))
 }
 
 /// The parameters of a query: names and values.

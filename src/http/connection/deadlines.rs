@@ -12,8 +12,10 @@ impl Connection {
             // Few places are kept for connections that are turned away, so none may be held for long.
             Admission::TurnedAway => (config.drain_timeout_us, config.drain_timeout_us),
         };
+        if self.ending != Ending::NotYet {
+            return None;
+        }
         match &self.reading {
-            _ if self.ending != Ending::NotYet => None,
             Reading::Head(scanner) if scanner.begun() => Some(self.read_since.plus(head_timeout_us)),
             Reading::Head(_) => self.is_between_requests().then(|| self.read_since.plus(idle_timeout_us)),
             // The client may be waiting for a 100 that itself waits for earlier answers.

@@ -239,8 +239,10 @@ impl Connection {
     /// and once nothing that it sends can matter.
     #[must_use]
     pub fn wants_input(&self, config: &Config) -> bool {
+        if self.input_ended {
+            return false;
+        }
         match (self.ending, &self.reading) {
-            _ if self.input_ended => false,
             (Ending::Finished, _) => false,
             (Ending::Draining { .. }, _) => true,
             (Ending::NotYet, _) if self.stop == Stop::Now => false,
