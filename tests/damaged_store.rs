@@ -371,6 +371,22 @@ fn a_node_alone_whose_last_transaction_is_damaged_refuses_to_start() {
     assert!(wait::until("an ID", || cluster::take(&node.client_address)) > last);
 }
 
+/// Nobody but the operator knows where a cluster has to begin that follows one whose only store is damaged.
+#[test]
+fn a_damaged_store_is_replaced_by_force_only_if_it_is_said_where_the_new_cluster_begins() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    wait::until("an ID", || cluster::take(&node.client_address));
+    node.kill();
+    damage_store(node.store(), DATA, &Damage::Cut { to: 2 * PAGE_BYTES });
+    let before = contents(node.store());
+    let start = ["start", "--force", "--id", "1", "--raft_port", "0", "--http_port", "0"];
+    node.command(&start).refused(&["is damaged", "nothing has changed", "--first_id"]);
+    assert_eq!(contents(node.store()), before);
+    let anew = Node::start(&directory, 1, &["--force", "--first_id", "5000"]);
+    assert_eq!(wait::until("an ID", || cluster::take(&anew.client_address)), 5000);
+}
+
 #[test]
 fn a_damaged_store_can_be_dropped_by_force_and_its_node_join_anew() {
     for file in FILES {

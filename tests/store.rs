@@ -98,6 +98,22 @@ fn a_dropped_store_is_gone() {
     node.command(&[]).refused(&["no store"]);
 }
 
+/// Its lock is by its path.
+#[test]
+fn a_store_whose_files_another_path_leads_to_as_well_is_used_by_one_node() {
+    let directory = Directory::new();
+    let node = Node::start(&directory, 1, &[]);
+    wait::until("an ID", || cluster::take(&node.client_address));
+    let other = directory.path().join("other");
+    fs::create_dir(&other).unwrap();
+    for file in ["data.mdb", "data.journal"] {
+        symlink(node.store().join(file), other.join(file)).unwrap();
+    }
+    let path = as_argument(&other);
+    command::run(&["--path", &path, "--raft_port", "0", "--http_port", "0"]).refused(&[&path, "in use"]);
+    assert!(cluster::take(&node.client_address).is_some());
+}
+
 /// To be told that it is damaged would lead the operator to destroy it.
 #[test]
 fn a_store_whose_journal_is_elsewhere_and_cannot_be_seen_now_is_not_taken_for_damaged() {
@@ -186,10 +202,10 @@ fn a_store_that_has_lost_its_data_file_is_a_damaged_one_to_every_command() {
     node = stopped(&directory);
     fs::remove_file(node.store().join("data.mdb")).unwrap();
     drop(node);
-    node = Node::start(&directory, 1, &["--force"]);
+    node = Node::start(&directory, 1, &["--force", "--first_id", "9"]);
     assert_eq!(
         wait::until("an ID", || cluster::take(&node.client_address)),
-        1,
+        9,
         "another cluster begins anew"
     );
 }
@@ -335,10 +351,10 @@ fn a_store_in_the_way_of_start_stays_unless_forced() {
     node.command(&line).refused(&["drop", "--force"]);
     assert_eq!(contents(node.store()), store);
     drop(node);
-    node = Node::start(&directory, 1, &["--force"]);
+    node = Node::start(&directory, 1, &["--force", "--first_id", "9"]);
     assert_eq!(
         wait::until("an ID", || cluster::take(&node.client_address)),
-        1,
+        9,
         "another cluster begins anew"
     );
 }

@@ -22,8 +22,10 @@ pub(super) enum Doomed {
     Sound(Box<Store>),
     /// It is open, and lacks what its node acknowledged, as an earlier copy does.
     Outdated(Box<Store>),
-    /// Nothing can be learnt from it: it never took part in anything, or is damaged.
-    NothingToLearn(PathBuf),
+    /// It never took part in anything.
+    Unfinished(PathBuf),
+    /// Nothing can be learnt from it any more.
+    Damaged(PathBuf),
 }
 
 impl Doomed {
@@ -40,7 +42,7 @@ impl Doomed {
         };
         match opened {
             Ok(store) => Ok(Doomed::Sound(Box::new(store))),
-            Err(StoreError::Interrupted { .. }) => Ok(Doomed::NothingToLearn(path.to_owned())),
+            Err(StoreError::Interrupted { .. }) => Ok(Doomed::Unfinished(path.to_owned())),
             Err(error) => Err(error),
         }
     }
@@ -58,7 +60,7 @@ impl Doomed {
             Err(error @ StoreError::CheckDied { signal, .. }) if signal == Signal::BUS.as_raw() => Err(error),
             // Nobody will ever learn from it what it holds.
             Err(StoreError::Damaged { .. } | StoreError::CheckDied { .. }) => {
-                Ok(Doomed::NothingToLearn(path.to_owned()))
+                Ok(Doomed::Damaged(path.to_owned()))
             }
             opened => opened,
         }
@@ -74,7 +76,7 @@ impl Doomed {
             }
             // Its membership may be outdated too: there was a leader that counted the node as a member.
             Doomed::Outdated(store) => Some(still_counted(store.identity().me)),
-            Doomed::NothingToLearn(_) => None,
+            Doomed::Unfinished(_) | Doomed::Damaged(_) => None,
         }
     }
 
@@ -85,7 +87,7 @@ impl Doomed {
     pub(super) fn destroy(self) -> Result<(), StoreError> {
         match self {
             Doomed::Sound(store) | Doomed::Outdated(store) => store.destroy(),
-            Doomed::NothingToLearn(path) => storage::destroy(&path),
+            Doomed::Unfinished(path) | Doomed::Damaged(path) => storage::destroy(&path),
         }
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     if flags.force && flags.path().exists() {
         expect_to_be_admitted(&members, id, &patience)?;
     }
-    let in_the_way = destroy_in_the_way(flags, &launch)?;
+    let in_the_way = destroy_in_the_way(flags, &launch, |_| Ok(()))?;
     let mut joining = make_or_resume(flags.path(), id, &settings, &launch, in_the_way)?;
     if let Standing::Member { cluster, .. } = joining.store.identity().standing {
         expect_members_of(cluster, &members, id, &patience)?;

@@ -53,12 +53,16 @@ pub(super) enum InTheWay {
     Destroyed,
 }
 
-/// With `--force`, makes room for a new store.
+/// With `--force`, makes room for a new store, if the store that is in the way `may_go`.
 ///
 /// # Errors
 /// [`Failure`]; unless the file system fails while it destroys the store that is in the way, nothing has
 /// changed.
-pub(super) fn destroy_in_the_way(flags: &Flags, launch: &Launch) -> Result<InTheWay, Failure> {
+pub(super) fn destroy_in_the_way(
+    flags: &Flags,
+    launch: &Launch,
+    may_go: impl FnOnce(&Doomed) -> Result<(), Failure>,
+) -> Result<InTheWay, Failure> {
     let path = flags.path();
     if !flags.force {
         return Ok(InTheWay::Nothing);
@@ -78,6 +82,7 @@ pub(super) fn destroy_in_the_way(flags: &Flags, launch: &Launch) -> Result<InThe
             )));
         }
     };
+    may_go(&doomed)?;
     if let Some(notice) = doomed.final_notice() {
         // Only the store knows it, and no filter of the log may keep it back.
         logging::tell(&format!("--force destroys a store: {notice}"))

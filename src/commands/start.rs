@@ -9,6 +9,7 @@ use raft_core::{
 };
 
 use super::Failure;
+use super::doomed::Doomed;
 use super::new_store::{destroy_in_the_way, expect_apart, required_id};
 use super::random::random_u128;
 use super::serving::launch::{Launch, refuse_running};
@@ -48,7 +49,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let first_id = flags.first_id.unwrap_or(FIRST_ID_DEFAULT);
     let snapshot = first_snapshot(me, &settings, first_id);
 
-    destroy_in_the_way(flags, &launch)?;
+    destroy_in_the_way(flags, &launch, |doomed| expect_first_id(flags, doomed))?;
     let new = NewStore {
         identity: &identity,
         settings: &settings.to_pairs(),
@@ -61,6 +62,19 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let ready = get_ready(store, bound, &settings, launch).map_err(|failure| made(&failure, flags.path()))?;
     // If the node fails later, its failure says what to do: the store may be lost, and another in its place.
     after_serving(ready.serve()?, flags.path(), id)
+}
+
+/// The store of a cluster's only member knows up to where IDs were handed out. If it is damaged, nobody does
+/// but the operator.
+fn expect_first_id(flags: &Flags, doomed: &Doomed) -> Result<(), Failure> {
+    match doomed {
+        Doomed::Damaged(path) if flags.first_id.is_none() => Err(Failure::runtime(format!(
+            "the store at {} is damaged and cannot say which IDs were handed out, and nothing has changed: \
+             give a --first_id above all of them, or the new cluster hands them out again",
+            path.display()
+        ))),
+        Doomed::Sound(_) | Doomed::Outdated(_) | Doomed::Unfinished(_) | Doomed::Damaged(_) => Ok(()),
+    }
 }
 
 /// The last steps of creating a store can fail when the store is already whole.

@@ -3,7 +3,7 @@
 //! Its length never changes, and every byte of it is written when it is created, so that a sync brings data
 //! to the disk and no metadata of the file system. This module must never know what the bytes mean.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,28 @@ pub(crate) struct JournalFile {
     /// Makes writes fail with this error number, in a test.
     #[cfg(test)]
     pub(crate) fault: Option<i32>,
+}
+
+/// The right to the file that is the journal, held until this is dropped. The store's own lock is by its
+/// path, and by hard or symbolic links, another path may lead to the same files.
+#[derive(Debug)]
+pub(crate) struct JournalLock {
+    _file: Option<File>,
+}
+
+impl JournalLock {
+    /// Takes it. A journal that cannot be opened is not locked: what reads it then says why.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`].
+    pub(crate) fn acquire(store: &Path) -> Result<JournalLock, StoreError> {
+        let Ok(file) = File::open(store.join(JOURNAL_FILE)) else { return Ok(JournalLock { _file: None }) };
+        match file.try_lock() {
+            // Where no file can be locked, the store's own lock has found that out.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(JournalLock { _file: Some(file) }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: store.to_owned(), pid: None }),
+        }
+    }
 }
 
 impl JournalFile {

@@ -24,6 +24,6 @@ mod file;
 mod sectors;
 
 pub(super) use self::changes::{encode, read_changes};
-pub(super) use self::file::{JournalFile, holds_something, read};
+pub(super) use self::file::{JournalFile, JournalLock, holds_something, read};
 pub(super) use self::sectors::{JOURNAL_BYTES, JOURNAL_BYTES_MAX, JournalError, Transaction};
 pub use self::sectors::{Journal, SECTOR_BYTES};

@@ -19,7 +19,7 @@ use super::data_file::{Access, Batch, open_env, settle};
 use super::directory;
 use super::error::StoreError;
 use super::files::{self, DATA_FILE, JOURNAL_FILE, LOCK_FILE, NEW_DATA_FILE};
-use super::journal::{JOURNAL_BYTES, Journal, JournalFile};
+use super::journal::{JOURNAL_BYTES, Journal, JournalFile, JournalLock};
 use super::lock::{Listening, Lock};
 use super::reading::Readable;
 use super::record::{LostEntries, Value};
@@ -80,7 +80,7 @@ impl Store {
         // If this fails, there may be a store; if so, it is whole.
         files::finish(path, new_directories)?;
         // No settling is needed: this process has written and synced all of it.
-        Store::open_locked(path, lock, Readable::Complete)
+        Store::open_locked(path, (lock, JournalLock::acquire(path)?), Readable::Complete)
     }
 
     /// Opens the store at `path` and checks all of it.
@@ -103,7 +103,7 @@ impl Store {
 
     fn open_readable(path: &Path, readable: Readable) -> Result<Store, StoreError> {
         directory::expect_store(path)?;
-        let lock = Lock::acquire(path)?;
+        let locks = (Lock::acquire(path)?, JournalLock::acquire(path)?);
         // What is read here may not be durable yet, and promises to others will rest on it. One case is the
         // name of the data file: the process that created the store may have stopped right after the rename.
         // Without that name, there is no store.
@@ -113,12 +113,12 @@ impl Store {
         // meta page when the pages that it refers to are overwritten: to a reader of the file as it looks
         // now, those pages are free.
         settle(&path.join(DATA_FILE))?;
-        Store::open_locked(path, lock, readable)
+        Store::open_locked(path, locks, readable)
     }
 
     /// Opens a store whose data file is on the disk exactly as it will be read.
-    fn open_locked(path: &Path, lock: Lock, readable: Readable) -> Result<Store, StoreError> {
-        let (files, contents) = OpenFiles::open(path, lock, readable)?;
+    fn open_locked(path: &Path, locks: (Lock, JournalLock), readable: Readable) -> Result<Store, StoreError> {
+        let (files, contents) = OpenFiles::open(path, locks, readable)?;
         let recorder = contents.recorder();
         let Contents { identity, settings, recovered, .. } = contents;
         Ok(Store { identity, settings, recovered, recorder, files, failed: false })

@@ -12,7 +12,7 @@ use crate::storage::data_file::Fault;
 use crate::storage::data_file::{self, Access, Batch, set_map_bytes};
 use crate::storage::error::StoreError;
 use crate::storage::files::DATA_FILE;
-use crate::storage::journal::JournalFile;
+use crate::storage::journal::{JournalFile, JournalLock};
 use crate::storage::lock::Lock;
 use crate::storage::reading::{Readable, Reading, read};
 use crate::storage::record::Pending;
@@ -31,7 +31,8 @@ pub(super) struct OpenFiles {
     checkpoints: u64,
     #[cfg(test)]
     pub(super) fault: Option<Fault>,
-    /// Last, so that the lock is released after the environment is closed.
+    /// Last, so that the locks are released after the environment is closed.
+    _journal_lock: JournalLock,
     pub(super) lock: Lock,
 }
 
@@ -40,7 +41,7 @@ impl OpenFiles {
     /// on the disk exactly as it will be read.
     pub(super) fn open(
         path: &Path,
-        lock: Lock,
+        (lock, journal_lock): (Lock, JournalLock),
         readable: Readable,
     ) -> Result<(OpenFiles, Contents), StoreError> {
         let data = Watched::open(&path.join(DATA_FILE))?;
@@ -62,6 +63,7 @@ impl OpenFiles {
             checkpoints: 0,
             #[cfg(test)]
             fault: None,
+            _journal_lock: journal_lock,
             lock,
         };
         files.check_in_place()?;
