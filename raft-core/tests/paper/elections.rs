@@ -368,17 +368,23 @@ fn a_voter_whose_vote_is_being_written_grants_a_pre_vote_where_the_leaders_proce
 /// new leader.
 #[test]
 fn a_node_that_has_just_voted_neither_helps_another_nor_asks_itself_before_its_candidate_had_time() {
-    let mut cluster = Cluster::with_logs(&[(1, &[1, 1]), (2, &[1, 1]), (3, &[1])]);
-    let last = cluster.nodes[&2].raft.last_log_index().0;
-    assert_eq!(vote(&mut cluster, 2, 1, request_vote(2, last, 1)), Some(true));
-    let voted_at = cluster.nodes[&2].now;
-    for last in [(last - 1, 1), (last, 1)] {
-        assert_eq!(pre_vote(&mut cluster, 2, 3, 3, last), Some(false), "{last:?}");
+    for has_asked in [false, true] {
+        let mut cluster = Cluster::with_logs(&[(1, &[1, 1]), (2, &[1, 1]), (3, &[1])]);
+        if has_asked {
+            cluster.node(2).wake();
+            assert_eq!(cluster.role(2), Role::PreCandidate);
+        }
+        let last = cluster.nodes[&2].raft.last_log_index().0;
+        assert_eq!(vote(&mut cluster, 2, 1, request_vote(2, last, 1)), Some(true));
+        let voted_at = cluster.nodes[&2].now;
+        for last in [(last - 1, 1), (last, 1)] {
+            assert_eq!(pre_vote(&mut cluster, 2, 3, 3, last), Some(false), "{last:?}, {has_asked}");
+        }
+        let asks_at = cluster.nodes[&2].raft.deadline().expect("it is a voter");
+        assert!(asks_at.since(voted_at) >= ELECTION_TIMEOUT_US, "{asks_at:?}, {has_asked}");
+        cluster.node(2).pass(ELECTION_TIMEOUT_US);
+        assert_eq!(pre_vote(&mut cluster, 2, 3, 3, (last, 1)), Some(true), "{has_asked}");
     }
-    let asks_at = cluster.nodes[&2].raft.deadline().expect("it is a voter");
-    assert!(asks_at.since(voted_at) >= ELECTION_TIMEOUT_US, "{asks_at:?}");
-    cluster.node(2).pass(ELECTION_TIMEOUT_US);
-    assert_eq!(pre_vote(&mut cluster, 2, 3, 3, (last, 1)), Some(true));
 }
 
 /// Nobody else can win: whoever lacks its log is refused by it, and it waits for nothing.
