@@ -370,11 +370,12 @@ fn a_voter_whose_vote_is_being_written_grants_a_pre_vote_where_the_leaders_proce
 fn a_node_that_has_just_voted_neither_helps_another_nor_asks_itself_before_its_candidate_had_time() {
     for has_asked in [false, true] {
         let mut cluster = Cluster::with_logs(&[(1, &[1, 1]), (2, &[1, 1]), (3, &[1])]);
+        let last = cluster.nodes[&2].raft.last_log_index().0;
+        assert_eq!(vote(&mut cluster, 2, 3, request_vote(2, last - 1, 1)), Some(false));
         if has_asked {
             cluster.node(2).wake();
             assert_eq!(cluster.role(2), Role::PreCandidate);
         }
-        let last = cluster.nodes[&2].raft.last_log_index().0;
         assert_eq!(vote(&mut cluster, 2, 1, request_vote(2, last, 1)), Some(true));
         let voted_at = cluster.nodes[&2].now;
         for last in [(last - 1, 1), (last, 1)] {
