@@ -564,12 +564,17 @@ mod tests {
     #[test]
     fn an_absent_and_a_present_option_come_back_as_they_were() {
         let peer = Peer { id: NodeId::new(9).unwrap(), incarnation: Incarnation(10) };
-        for (peer, number) in [(None, None), (Some(peer), Some(11))] {
+        let present = (Some(peer), NodeId::new(7), Some(8), Some(11));
+        for (peer, id, incarnation, number) in [(None, None, None, None), present] {
             let mut bytes = Vec::new();
             bytes.put_option(peer, Writer::put_peer);
+            bytes.put_option(id, Writer::put_node_id);
+            bytes.put_option(incarnation, Writer::put_u128);
             bytes.put_option(number, Writer::put_u64);
             let mut reader = Reader::new(&bytes);
             assert_eq!(reader.option(Reader::peer), Ok(peer));
+            assert_eq!(reader.option(Reader::node_id), Ok(id));
+            assert_eq!(reader.option(Reader::u128), Ok(incarnation));
             assert_eq!(reader.option(Reader::u64), Ok(number));
             assert_eq!(reader.finish(), Ok(()));
         }

@@ -294,11 +294,8 @@ fn a_member_that_asks_on_the_connection_that_this_node_has_dialled_is_answered_t
     let mut cluster = Cluster::of(1);
     let node = cluster.node(1);
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-    listener.set_nonblocking(true).expect("any socket can be");
     let mut dialled = call(node, &listener.local_addr().expect("it is bound").to_string());
-    let (mut link, _) = wait::until("the node dials the member", || listener.accept().ok());
-    link.set_nonblocking(false).expect("any socket can be");
-    link.set_read_timeout(Some(wait::DEADLINE)).expect("it is not 0");
+    let mut link = wait::accept(&listener);
     assert!(matches!(receive(&mut link), Frame::Hello(_)));
     let mut welcome = Vec::new();
     encode(&Frame::Welcome(Welcome { commit_index: LogIndex(0) }), &mut welcome);

@@ -235,16 +235,7 @@ fn asking_to_join(directory: &Directory) -> (Node, TcpStream) {
     let between = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let address = between.local_addr().expect("it is bound").to_string();
     let two = Node::spawn(directory, 2, &["join", &address], &[]);
-    (two, accept(&between))
-}
-
-/// The next connection to this listener.
-fn accept(listener: &TcpListener) -> TcpStream {
-    listener.set_nonblocking(true).expect("any socket can be");
-    let (stream, _) = wait::until("the node connects", || listener.accept().ok());
-    stream.set_nonblocking(false).expect("any socket can be");
-    stream.set_read_timeout(Some(wait::DEADLINE)).expect("it is not 0");
-    stream
+    (two, wait::accept(&between))
 }
 
 /// What the member at this address answers to a request.
@@ -402,7 +393,7 @@ fn a_join_with_force_that_may_have_been_heard_is_given_again_without_it() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let mut two = Node::spawn(&directory, 2, &["join", &address], &["--force"]);
-    let mut stream = accept(&silent);
+    let mut stream = wait::accept(&silent);
     read_frame(&mut stream).unwrap();
     two.signal(rustix::process::Signal::TERM);
     two.end().refused_in_the_end(&["; the cluster may yet take the node in", "again without --force"]);

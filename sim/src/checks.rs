@@ -101,8 +101,7 @@ impl World {
     fn is_on_a_majority(&self, raft: &Raft, membership: &Membership, index: LogIndex) -> bool {
         let term = raft.current_term();
         let durable = membership
-            .voters()
-            .filter_map(|id| membership.peer(id))
+            .voting_peers()
             .filter(|peer| self.disk_of(*peer).is_some_and(|disk| disk.holds(index, term)));
         durable.count() >= membership.quorum()
     }

@@ -55,7 +55,7 @@ impl Server {
     /// no link: a node that cannot dial counts in a majority, so it must be able to lead.
     fn send(&mut self, to: Peer, message: PeerMessage) {
         let prefers_link = if message.is_response() {
-            self.links.asked_at(to) > self.peer_connections.heard_at(to)
+            self.links.asked_at(to).is_some_and(|at| self.peer_connections.heard_at(to) < Some(at))
         } else {
             self.links.is_up_to(to)
         };

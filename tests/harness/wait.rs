@@ -1,5 +1,6 @@
 //! Waiting for something to become true.
 
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,4 +33,17 @@ pub fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
 #[track_caller]
 pub fn until_true(what: &str, mut probe: impl FnMut() -> bool) {
     until(what, || probe().then_some(()));
+}
+
+/// Waits for the next connection to this listener, whose reads have the same limit.
+///
+/// # Panics
+/// As [`until`].
+#[track_caller]
+pub fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).expect("any socket can be");
+    let (stream, _) = until("a node connects", || listener.accept().ok());
+    stream.set_nonblocking(false).expect("any socket can be");
+    stream.set_read_timeout(Some(DEADLINE)).expect("it is not 0");
+    stream
 }

@@ -86,7 +86,7 @@ impl World {
         let agrees = |member: Peer| {
             self.hosts.get(&member).is_some_and(|h| h.up && **h.node.raft.membership() == *membership)
         };
-        let voters: Vec<Peer> = membership.voters().filter_map(|id| membership.peer(id)).collect();
+        let voters: Vec<Peer> = membership.voting_peers().collect();
         (members.all(agrees) && voters.len() >= 3).then_some(voters)
     }
 }

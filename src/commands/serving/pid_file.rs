@@ -131,7 +131,7 @@ impl Drop for PidFile {
         // A failure here cannot be helped: the node is ending, and a file left behind is recognised as stale.
         let _ = fs::remove_file(&self.prepared);
         let names_us = matches!(read(&self.path), Ok(Some(Content::Pid(pid))) if pid == getpid());
-        if names_us && self.file.is_some() && FileId::at(&self.path) == self.file {
+        if names_us && self.file.is_some_and(|file| FileId::at(&self.path) == Some(file)) {
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -75,7 +75,7 @@ impl UnixSocket {
     pub(super) fn listen(self) -> Result<(UnixListener, SocketPath), ListenError> {
         let UnixSocket { socket, path } = self;
         let listen = || match FileId::at_nofollow(&path.path) {
-            there if there.is_some() && there == path.file => socket.listen(BACKLOG),
+            Some(there) if path.file == Some(there) => socket.listen(BACKLOG),
             Some(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody else has taken its place")),
             None => Err(io::Error::new(io::ErrorKind::NotFound, "somebody has removed it")),
         };
@@ -118,7 +118,7 @@ impl SocketPathLock {
 impl Drop for SocketPathLock {
     fn drop(&mut self) {
         let ours = self.file.metadata().ok().as_ref().map(FileId::of);
-        if ours.is_some() && FileId::at_nofollow(&self.path) == ours {
+        if ours.is_some_and(|ours| FileId::at_nofollow(&self.path) == Some(ours)) {
             // If it stays behind, it is not locked.
             let _ = fs::remove_file(&self.path);
         }
@@ -147,7 +147,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
 
 impl Drop for SocketPath {
     fn drop(&mut self) {
-        if self.file.is_some() && FileId::at_nofollow(&self.path) == self.file {
+        if self.file.is_some_and(|file| FileId::at_nofollow(&self.path) == Some(file)) {
             // If it stays behind, the next start treats it as stale.
             let _ = fs::remove_file(&self.path);
         }
